@@ -1,0 +1,11 @@
+"""The Celery application: tasks are found in the apps, settings are the CELERY_ ones."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cbmir_site.settings")
+
+app = Celery("cbmir")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

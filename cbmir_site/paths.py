@@ -1,0 +1,41 @@
+"""Where the site keeps its state. Read by the settings and by the embedded servers, which start before Django does."""
+
+import os
+import secrets
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def data_dir() -> Path:
+    """The folder of all state: `var/` beside the code, or CBMIR_DATA_DIR."""
+    return Path(os.environ.get("CBMIR_DATA_DIR") or BASE_DIR / "var").resolve()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Create `path` readable by its owner only, from its first byte on; an existing file is replaced whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def secret(name: str) -> str:
+    """A random secret, made at its first use and kept in the data folder.
+
+    Two processes that start together must agree on it, so it is linked into place: the first one wins.
+    """
+    path = data_dir() / "secrets" / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        candidate = path.with_name(f".{name}.{os.getpid()}.{secrets.token_hex(4)}")
+        write_private(candidate, secrets.token_urlsafe(48))
+        try:
+            os.link(candidate, path)
+        except FileExistsError:
+            pass
+        finally:
+            candidate.unlink()
+    return path.read_text()

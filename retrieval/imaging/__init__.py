@@ -1,0 +1,29 @@
+"""Bytes to pixels: images, DICOM files, folders and zip archives, decoded in a process of its own.
+
+Pure: no Django, no PyTorch. Importing this package loads neither NumPy nor Pillow nor pydicom: only the decoding
+process does, so that the processes that talk to users and to the database stay small and never parse hostile bytes.
+"""
+
+from retrieval.imaging.archives import Member, Source, open_source
+from retrieval.imaging.errors import FileRefused
+from retrieval.imaging.limits import ACCEPTED, ArchiveLimits, Limits
+from retrieval.imaging.manifest import Described, labels_for
+from retrieval.imaging.parallel import render_many, render_members
+from retrieval.imaging.rendering import Rendering
+from retrieval.imaging.sandbox import Decoder
+
+__all__ = [
+    "ACCEPTED",
+    "ArchiveLimits",
+    "Decoder",
+    "Described",
+    "FileRefused",
+    "Limits",
+    "Member",
+    "Rendering",
+    "Source",
+    "labels_for",
+    "open_source",
+    "render_many",
+    "render_members",
+]

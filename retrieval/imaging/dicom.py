@@ -1,0 +1,182 @@
+"""DICOM by pydicom: one frame at a time as 8-bit pixels, as a viewer would first show it."""
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from pydicom import config, dcmread
+from pydicom.dataset import Dataset
+from pydicom.pixels import as_pixel_options, get_decoder
+from pydicom.uid import UID
+
+from retrieval.imaging.dicom_attributes import kept_attributes, pixel_aspect
+from retrieval.imaging.dicom_grey import grey_levels
+from retrieval.imaging.dicom_palette import palette_levels
+from retrieval.imaging.dicom_stream import plain_stream
+from retrieval.imaging.errors import FileRefused
+from retrieval.imaging.limits import Limits
+from retrieval.imaging.picture import Picture, chosen_frames, levels
+from retrieval.imaging.signatures import has_runnable_preamble, read_head
+
+config.settings.reading_validation_mode = config.IGNORE
+
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+# Pixel Data, Float Pixel Data and Double Float Pixel Data (PS3.6).
+_PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+_NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
+_DAMAGED = "The DICOM file is damaged: {}. Export it again from where it came from."
+
+
+def read_dicom(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) -> Iterator[Picture]:
+    """Yield the frames of the file as Pictures, (H, W) or (H, W, 3) uint8, one in memory at a time.
+
+    Grey frames pass the modality and VOI transformations (PS3.3, C.11.1 and C.11.2), colour becomes RGB.
+
+    Raises FileRefused when the file is damaged, too large, holds no picture, or is compressed in a way not known here.
+    """
+    if has_runnable_preamble(read_head(path)):
+        raise FileRefused("The DICOM file begins like a program. It is not accepted, since it could be run by mistake.")
+    with path.open("rb") as file, _refusing_damage("its structure cannot be read"):
+        stream = plain_stream(file, limits=limits)
+        dataset = dcmread(stream, stop_before_pixels=True, force=True)
+        options = _pixel_options(stream, dataset=dataset)
+        count = _frame_count(options, limits=limits)
+        _check_complete(stream, options=options)
+        attributes = kept_attributes(dataset)
+        for index, pixels in _frames(stream, options=options, chosen=chosen_frames(count=count, frames=frames)):
+            yield Picture(
+                pixels=_eight_bit(pixels, dataset=dataset, options=options, index=index),
+                frame_number=index + 1 if count > 1 else None,
+                frame_count=count,
+                aspect=pixel_aspect(dataset, index=index),
+                attributes=attributes,
+            )
+
+
+@contextlib.contextmanager
+def _refusing_damage(what: str) -> Iterator[None]:
+    """Turn whatever pydicom raises on malformed bytes into a refusal; it has no common exception for them."""
+    try:
+        yield
+    except (FileRefused, MemoryError):
+        raise
+    except RecursionError as error:
+        raise FileRefused(_DAMAGED.format("its sequences are nested too deeply")) from error
+    except Exception as error:
+        raise FileRefused(_DAMAGED.format(what)) from error
+
+
+def _pixel_options(stream: BinaryIO, *, dataset: Dataset) -> dict[str, Any]:
+    """Read the header of the pixel data element, where dcmread has stopped; the stream is left at its first byte."""
+    keyword, value_representation, length = _pixel_header(stream, dataset=dataset)
+    missing = [name for name in _NEEDED if dataset.get(name) is None]
+    if missing:
+        raise FileRefused(_DAMAGED.format(f"it does not say how its picture is stored ({missing[0]} is missing)"))
+    options = as_pixel_options(dataset)
+    options.update(
+        pixel_keyword=keyword,
+        pixel_vr=value_representation,
+        pixel_length=length,
+        transfer_syntax_uid=UID(dataset.file_meta.TransferSyntaxUID),
+        allow_excess_frames=False,
+    )
+    return options
+
+
+def _pixel_header(stream: BinaryIO, *, dataset: Dataset) -> tuple[str, str | None, int]:
+    """Return keyword, VR (None when implicit) and length of the pixel data element (PS3.5, 7.1)."""
+    implicit, little = dataset.original_encoding
+    order: Literal["little", "big"] = "little" if little else "big"
+    header = stream.read(8 if implicit else 12)
+    tag = int.from_bytes(header[:2], order) << 16 | int.from_bytes(header[2:4], order)
+    if len(header) < 8 or tag not in _PIXEL_KEYWORDS:
+        raise FileRefused(_no_picture(dataset))
+    representation = None if implicit else header[4:6].decode("ascii")
+    return _PIXEL_KEYWORDS[tag], representation, int.from_bytes(header[-4:], order)
+
+
+def _no_picture(dataset: Dataset) -> str:
+    """Name what the object is, in the words of the standard: only registered class names are repeated."""
+    uid = UID(dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or "")
+    if not uid.name or uid.name == str(uid):
+        return "This DICOM file holds no picture."
+    if uid.name == "Media Storage Directory Storage":
+        return "This file is a DICOMDIR, the table of contents of a disc, and holds no picture."
+    if "Image" in uid.name:
+        return "This DICOM file holds no picture: it was exported without its picture data."
+    return f"This DICOM file holds no picture: it is of the kind {uid.name.removesuffix(' Storage')}."
+
+
+def _frame_count(options: dict[str, Any], *, limits: Limits) -> int:
+    count = int(options["number_of_frames"])
+    if count > limits.frames:
+        raise FileRefused(f"The DICOM file has more than {limits.frames:,} frames, the most that is read.")
+    if min(options["rows"], options["columns"], count) < 1:
+        raise FileRefused(_DAMAGED.format("its picture has no rows or columns"))
+    if options["rows"] * options["columns"] > limits.pixels:
+        raise FileRefused(f"The picture has more than {limits.pixels // 1_000_000} megapixels, the most that is read.")
+    return count
+
+
+def _check_complete(stream: BinaryIO, *, options: dict[str, Any]) -> None:
+    """Refuse uncompressed pixel data shorter than rows x columns x ... says, before the first frame is shown."""
+    if options["transfer_syntax_uid"].is_encapsulated:
+        return
+    start = stream.tell()
+    left = stream.seek(0, os.SEEK_END) - start
+    stream.seek(start)
+    bits = options["rows"] * options["columns"] * options["samples_per_pixel"] * options["bits_allocated"]
+    share = 2 / 3 if options["photometric_interpretation"] == "YBR_FULL_422" else 1
+    needed = math.ceil(bits * int(options["number_of_frames"]) / 8 * share)
+    if options["pixel_length"] == _UNDEFINED_LENGTH or min(options["pixel_length"], left) < needed:
+        raise FileRefused(_DAMAGED.format("a part of its picture data is missing"))
+
+
+def _frames(
+    stream: BinaryIO, *, options: dict[str, Any], chosen: range | tuple[int, ...]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield index and decoded array of each chosen frame; YBR is already RGB, planes are interleaved."""
+    syntax = options["transfer_syntax_uid"]
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise FileRefused(f"The picture is compressed as {_syntax_name(syntax)}, {_UNREADABLE}") from error
+    known = {name: value for name, value in options.items() if name != "pixel_length"}
+    # Without indices the frames of compressed data are found in one pass, with them each search starts anew.
+    indices = chosen if isinstance(chosen, tuple) else None
+    decoded = decoder.iter_array(stream, indices=indices, validate=True, raw=False, **known)
+    with _refusing_damage(_undecodable(syntax)):
+        for index in chosen:
+            yield index, next(decoded)[0]
+
+
+_UNREADABLE = "which cannot be read here. Export it uncompressed, as JPEG-LS or as JPEG 2000."
+
+
+def _syntax_name(syntax: UID) -> str:
+    return syntax.name if syntax.name != str(syntax) else "an unknown transfer syntax"
+
+
+def _undecodable(syntax: UID) -> str:
+    if not syntax.is_encapsulated:
+        return "its picture data cannot be read"
+    return f"its picture data is broken, or a variant of {_syntax_name(syntax)} that cannot be read here"
+
+
+def _eight_bit(pixels: np.ndarray, *, dataset: Dataset, options: dict[str, Any], index: int) -> np.ndarray:
+    """Return (H, W) or (H, W, 3) uint8."""
+    if pixels.ndim == 3:
+        return _colour_levels(pixels, options=options)
+    if options["photometric_interpretation"] == "PALETTE COLOR":
+        return palette_levels(pixels, dataset=dataset)
+    return grey_levels(pixels, dataset=dataset, index=index)
+
+
+def _colour_levels(pixels: np.ndarray, *, options: dict[str, Any]) -> np.ndarray:
+    if pixels.dtype == np.uint8:
+        return pixels
+    return levels(pixels, lowest=0, highest=2 ** int(options["bits_stored"]) - 1)

@@ -1,0 +1,140 @@
+"""The few DICOM attributes that leave a file, cleaned; everything else stays inside."""
+
+import math
+import re
+import unicodedata
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+
+from retrieval.imaging.rendering import TEXT_ATTRIBUTES
+
+_TEXTS = {
+    "modality": "Modality",
+    "body_part_examined": "BodyPartExamined",
+    "view_position": "ViewPosition",
+    "photometric_interpretation": "PhotometricInterpretation",
+    "manufacturer": "Manufacturer",
+    "patient_id": "PatientID",
+}
+_UIDS = {
+    "study_instance_uid": "StudyInstanceUID",
+    "series_instance_uid": "SeriesInstanceUID",
+    "sop_instance_uid": "SOPInstanceUID",
+    "sop_class_uid": "SOPClassUID",
+}
+_NUMBERS = {
+    "instance_number": "InstanceNumber",
+    "rows": "Rows",
+    "columns": "Columns",
+    "bits_stored": "BitsStored",
+}
+_UID_SHAPE = re.compile(r"[0-9]+(\.[0-9]+)*")
+# Where the distance of rows and columns is found, best first (PS3.3, 10.7.1.3 and C.8.11.7).
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
+_SQUARE_WITHIN = 0.01
+# Outside of this a spacing is a mistake, and stretching by it would only cost memory.
+_WIDEST_ASPECT = 20.0
+
+
+def kept_attributes(dataset: Dataset) -> dict[str, str | int | float]:
+    """Return the allow-list of TEXT_ATTRIBUTES and NUMBER_ATTRIBUTES; absent ones are "" or left out (numbers).
+
+    `patient_id` is the raw PatientID: only for a keyed hash, see Rendering.
+    """
+    kept: dict[str, str | int | float] = {}
+    for name, keyword in _TEXTS.items():
+        kept[name] = clean_text(_value(dataset, keyword=keyword), length=TEXT_ATTRIBUTES[name])
+    for name, keyword in _UIDS.items():
+        kept[name] = clean_uid(_value(dataset, keyword=keyword))
+    kept["laterality"] = clean_text(
+        _value(dataset, keyword="ImageLaterality") or _value(dataset, keyword="Laterality"),
+        length=TEXT_ATTRIBUTES["laterality"],
+    )
+    kept["burned_in_annotation"] = _yes_or_no(_value(dataset, keyword="BurnedInAnnotation"))
+    return kept | _numbers(dataset)
+
+
+def clean_text(value: object, *, length: int) -> str:
+    """Return the text without control, format, surrogate and private characters, trimmed and cut.
+
+    PostgreSQL refuses NUL and lone surrogates; direction overrides would garble a page.
+    """
+    text = "" if value is None else str(value)
+    printable = "".join(letter for letter in text[: 4 * length] if unicodedata.category(letter)[0] != "C")
+    return " ".join(printable.split())[:length].strip()
+
+
+def clean_uid(value: object) -> str:
+    """Return the UID, or "" when it is not one (PS3.5, 9.1: digits and dots, at most 64)."""
+    text = "" if value is None else str(value).strip(" \0")
+    return text if len(text) <= 64 and _UID_SHAPE.fullmatch(text) else ""
+
+
+def pixel_aspect(dataset: Dataset, *, index: int) -> float:
+    """Return height over width of a pixel of the frame, 1.0 when square, unknown or absurd."""
+    for source in (macro(dataset, index=index, sequence="PixelMeasuresSequence"), dataset):
+        for keyword in _SPACINGS:
+            aspect = _aspect(_values(source, keyword=keyword))
+            if aspect is not None:
+                return 1.0 if abs(aspect - 1) < _SQUARE_WITHIN else aspect
+    return 1.0
+
+
+def macro(dataset: Dataset, *, index: int, sequence: str) -> Dataset:
+    """Return the functional group item that holds for the frame: its own, else the shared one, else the data set.
+
+    PS3.3, C.7.6.16: enhanced objects keep spacing, rescale and window there.
+    """
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    shared = dataset.get("SharedFunctionalGroupsSequence") or []
+    for group in (*per_frame[index : index + 1], *shared[:1]):
+        items = group.get(sequence)
+        if items:
+            return items[0]
+    return dataset
+
+
+def _value(dataset: Dataset, *, keyword: str) -> object:
+    """Return the element's first value, None when absent or unreadable: one bad text must not cost the picture."""
+    values = _values(dataset, keyword=keyword)
+    return values[0] if values else None
+
+
+def _values(dataset: Dataset, *, keyword: str) -> list[Any]:
+    try:
+        value = dataset.get(Tag(keyword))
+        inner = value.value if value is not None else None
+    except Exception:
+        return []
+    if inner is None:
+        return []
+    return list(inner) if isinstance(inner, (list, tuple)) or hasattr(inner, "insert") else [inner]
+
+
+def _aspect(values: list[Any]) -> float | None:
+    try:
+        down, across = (float(value) for value in values[:2])
+        aspect = down / across
+    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
+        return None
+    usable = math.isfinite(aspect) and 1 / _WIDEST_ASPECT <= aspect <= _WIDEST_ASPECT
+    return aspect if usable else None
+
+
+def _yes_or_no(value: object) -> str:
+    text = clean_text(value, length=16).upper()
+    return text if text in ("YES", "NO") else ""
+
+
+def _numbers(dataset: Dataset) -> dict[str, int]:
+    numbers = {}
+    for name, keyword in _NUMBERS.items():
+        try:
+            number = int(str(_value(dataset, keyword=keyword)))
+        except ValueError:
+            continue
+        if abs(number) < 2**31:  # the range of IS (PS3.5, 6.2) and of a database integer
+            numbers[name] = number
+    return numbers

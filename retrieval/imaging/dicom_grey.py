@@ -1,0 +1,125 @@
+"""The grey pipeline of DICOM PS3.3, C.11: stored values -> modality values -> VOI -> 8-bit shades."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from retrieval.imaging.dicom_attributes import macro
+from retrieval.imaging.picture import finite_range, levels
+
+_MOST_TABLE_ENTRIES = 2**16
+Transform = Callable[[np.ndarray], np.ndarray]
+
+
+def grey_levels(pixels: np.ndarray, *, dataset: Dataset, index: int) -> np.ndarray:
+    """Return the shades of one frame, (H, W) uint8.
+
+    The first VOI LUT, else the first window, else the full range of the frame's values without its padding.
+    Up to 16 bits every possible value is computed once and then looked up, which is exact and ten times as fast.
+    """
+    low, high = finite_range(pixels)
+    if pixels.dtype.kind not in "iu" or high - low >= min(_MOST_TABLE_ENTRIES, pixels.size):
+        return _shades(pixels.astype(np.float64), real=_real(pixels, dataset=dataset), dataset=dataset, index=index)
+    places = pixels.astype(np.int32) - int(low)
+    table = np.arange(int(low), int(high) + 1)
+    present = np.zeros(table.shape, dtype=bool)
+    present[places] = True
+    real = present & _real(table, dataset=dataset)
+    return _shades(table.astype(np.float64), real=real, dataset=dataset, index=index)[places]
+
+
+def _shades(stored: np.ndarray, *, real: np.ndarray, dataset: Dataset, index: int) -> np.ndarray:
+    """Map stored values (float64, any shape) to uint8; `real` marks those that count for the full range."""
+    values = _modality_values(stored, dataset=dataset, index=index)
+    transform = _voi_lut(dataset, index=index) or _window(dataset, index=index)
+    if transform is None:
+        lowest, highest = finite_range(values[real])
+        shades = levels(values, lowest=lowest, highest=highest)
+    else:
+        shades = levels(transform(values), lowest=0.0, highest=1.0)
+    return 255 - shades if dataset.PhotometricInterpretation == "MONOCHROME1" else shades
+
+
+def _modality_values(stored: np.ndarray, *, dataset: Dataset, index: int) -> np.ndarray:
+    """Apply the modality LUT, else slope and intercept (PS3.3, C.11.1)."""
+    source = macro(dataset, index=index, sequence="PixelValueTransformationSequence")
+    if source.get("ModalityLUTSequence"):
+        return _looked_up(stored, item=source.ModalityLUTSequence[0], dataset=dataset)[0]
+    slope, intercept = _first_number(source, "RescaleSlope"), _first_number(source, "RescaleIntercept")
+    return stored if slope is None or intercept is None else stored * slope + intercept
+
+
+def _voi_lut(dataset: Dataset, *, index: int) -> Transform | None:
+    source = macro(dataset, index=index, sequence="FrameVOILUTSequence")
+    items = source.get("VOILUTSequence") or dataset.get("VOILUTSequence")
+    if not items:
+        return None
+
+    def transform(values: np.ndarray) -> np.ndarray:
+        shades, highest = _looked_up(values, item=items[0], dataset=dataset)
+        return shades / highest
+
+    return transform
+
+
+def _window(dataset: Dataset, *, index: int) -> Transform | None:
+    """Return the first window as a function to 0..1 (PS3.3, C.11.2.1.2 and C.11.2.1.3); None without a usable one."""
+    source = macro(dataset, index=index, sequence="FrameVOILUTSequence")
+    center, width = _first_number(source, "WindowCenter"), _first_number(source, "WindowWidth")
+    if center is None or width is None:
+        return None
+    function = str(source.get("VOILUTFunction") or "LINEAR").upper()
+    if function == "SIGMOID" and width > 0:
+        return lambda values: 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -500, 500)))
+    if function == "LINEAR_EXACT" and width > 0:
+        return lambda values: (values - center) / width + 0.5
+    return _linear_window(center=center, width=width) if width >= 1 else None
+
+
+def _linear_window(*, center: float, width: float) -> Transform:
+    if width == 1:  # a threshold
+        return lambda values: (values > center - 0.5).astype(np.float64)
+    return lambda values: (values - (center - 0.5)) / (width - 1) + 0.5
+
+
+def _looked_up(values: np.ndarray, *, item: Dataset, dataset: Dataset) -> tuple[np.ndarray, float]:
+    """Return the entries of a LUT (PS3.3, C.11.1.1) for the values as float64, and the highest possible entry."""
+    entries, first, bits = (int(number) for number in item.LUTDescriptor)
+    table = _lut_entries(item, entries=entries or 2**16, little=bool(dataset.original_encoding[1]))
+    places = np.clip(np.nan_to_num(values) - _signed(first, dataset=dataset), 0, len(table) - 1).astype(np.int32)
+    return table[places], max(2.0 ** min(bits, 16) - 1, float(table.max()))
+
+
+def _lut_entries(item: Dataset, *, entries: int, little: bool) -> np.ndarray:
+    data = item.LUTData
+    if isinstance(data, bytes):
+        kind = "u1" if len(data) < 2 * entries else "<u2" if little else ">u2"
+        data = np.frombuffer(data, dtype=kind)
+    return np.atleast_1d(np.asarray(data, dtype=np.float64))[:entries]
+
+
+def _real(stored: np.ndarray, *, dataset: Dataset) -> np.ndarray:
+    """Mark the values that are not padding (PS3.3, C.7.5.1.1.2); all of them when nothing else is there."""
+    value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if not isinstance(value, int) or stored.dtype.kind == "f":
+        return np.ones(stored.shape, dtype=bool)
+    ends = [_signed(end, dataset=dataset) for end in (value, limit) if isinstance(end, int)]
+    return (stored < min(ends)) | (stored > max(ends))
+
+
+def _signed(number: int, *, dataset: Dataset) -> int:
+    """Undo the reading of a signed 16-bit number as an unsigned one: files often state the wrong VR."""
+    return number - 2**16 if dataset.get("PixelRepresentation") == 1 and number > 2**15 - 1 else number
+
+
+def _first_number(source: Dataset, keyword: str) -> float | None:
+    """Return the first value, None when it is absent or no finite number."""
+    value = source.get(keyword)
+    first = value[0] if hasattr(value, "insert") and len(value) else value
+    try:
+        number = float(first)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

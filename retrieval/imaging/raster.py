@@ -1,0 +1,127 @@
+"""PNG, JPEG and TIFF by Pillow: one array of 8-bit pixels a page, upright, without alpha."""
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from retrieval.imaging.errors import FileRefused
+from retrieval.imaging.limits import ACCEPTED, Limits
+from retrieval.imaging.picture import Picture, chosen_frames, full_range_levels
+
+# "MPO" is not a format that can be asked for: its files open as JPEG, and only their first picture is read.
+_FORMATS = ("PNG", "JPEG", "TIFF")
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
+_PLAIN_MODES = ("L", "RGB")
+_DAMAGED = "The image is damaged or incomplete: {}. Export it again from where it came from."
+
+
+def read_raster(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) -> Iterator[Picture]:
+    """Yield the pages of the image as Pictures: (H, W) or (H, W, 3) uint8, one in memory at a time.
+
+    Only TIFF has pages; of an animated PNG or a multi-picture JPEG the first picture is read. EXIF orientation is
+    applied. More than 8 bits (16-bit and float) are scaled from the page's own smallest to its largest finite value,
+    since such files rarely say which range they use.
+
+    Raises FileRefused when the image is damaged, too large or not one of the three formats.
+    """
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is lower than Pillow's error, and exact
+    with path.open("rb") as file, _open(file) as image:
+        count = _page_count(image)
+        if count > limits.frames:
+            raise FileRefused(f"The image has more than {limits.frames:,} pages.")
+        for index in chosen_frames(count=count, frames=frames):
+            pixels = _page_pixels(image, index=index, limits=limits)
+            yield Picture(pixels=pixels, frame_number=index + 1 if count > 1 else None, frame_count=count)
+
+
+@contextlib.contextmanager
+def _refusing_damage(what: str) -> Iterator[None]:
+    """Turn whatever Pillow raises on malformed bytes into a refusal; it has no common exception for them."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (FileRefused, MemoryError):
+        raise
+    except Exception as error:
+        raise FileRefused(_DAMAGED.format(what)) from error
+
+
+def _open(file: BinaryIO) -> Image.Image:
+    try:
+        with _refusing_damage("it cannot be opened"):
+            return Image.open(file, formats=_FORMATS)
+    except FileRefused as refused:
+        raise FileRefused(f"The image cannot be opened: it is damaged or unusual inside. {ACCEPTED}") from refused
+
+
+def _page_count(image: Image.Image) -> int:
+    with _refusing_damage("its pages cannot be counted"):
+        return getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+
+
+def _page_pixels(image: Image.Image, *, index: int, limits: Limits) -> np.ndarray:
+    with _refusing_damage("its picture data cannot be read"):
+        if image.format == "TIFF":
+            image.seek(index)
+        _check_size(image, limits=limits)
+        image.load()
+        return _eight_bit(_upright(image))
+
+
+def _check_size(image: Image.Image, *, limits: Limits) -> None:
+    """Refuse by the size in the header, before anything is decoded."""
+    if image.width * image.height > limits.pixels:
+        raise FileRefused(f"The image has more than {limits.pixels // 1_000_000} megapixels, the most that is read.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; an unreadable EXIF block is no reason to refuse the picture."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
+    except Exception:
+        return image
+
+
+def _eight_bit(image: Image.Image) -> np.ndarray:
+    """Return (H, W) or (H, W, 3) uint8."""
+    if image.mode in _DEEP_MODES:
+        return full_range_levels(np.asarray(image))
+    if image.mode in _ALPHA_MODES or (image.info.get("transparency") is not None and image.mode in ("L", "P", "RGB")):
+        return _on_black(image)
+    if image.mode in _PLAIN_MODES:
+        return np.asarray(image)
+    return np.asarray(_CONVERSIONS.get(image.mode, _to_rgb)(image))
+
+
+def _on_black(image: Image.Image) -> np.ndarray:
+    """Composite on black, the background of medical pictures."""
+    picture = image.convert("RGBA")
+    return np.asarray(Image.alpha_composite(Image.new("RGBA", picture.size, (0, 0, 0, 255)), picture).convert("RGB"))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    return image.convert("RGB")
+
+
+def _to_grey(image: Image.Image) -> Image.Image:
+    return image.convert("L")
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert by colour profiles: Pillow's convert() knows no LAB."""
+    transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None  # noqa: S101 - None only when asked to work in place
+    return converted
+
+
+_CONVERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {"1": _to_grey, "LAB": _lab_to_rgb}

@@ -1,0 +1,117 @@
+"""Features -> embedding: minus a mean, times an orthonormal matrix, L2-normalised.
+
+The matrix holds the principal directions of a sample, completed by random directions orthogonal to them, so that one
+formula serves an archive of no images and of a million.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retrieval.network.errors import DegenerateEmbedding
+
+EMBEDDING_DIMENSION = 512
+# A row shorter than this, where sound ones have length 1, is rounding noise and has no direction of its own.
+_SHORTEST = 1e-5
+# Directions that hold less than this share of the largest variance are rounding noise of float32 features.
+_RANK_TOLERANCE = 1e-10
+_ORTHONORMAL_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """`mean` (width,) and `matrix` (width, 512), float32, the columns orthonormal.
+
+    Raises ValueError when the shapes do not agree, a value is not finite or the columns are not orthonormal.
+    """
+
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.mean.ndim != 1 or self.matrix.shape != (self.mean.size, EMBEDDING_DIMENSION):
+            raise ValueError(f"The projection has shapes {self.mean.shape} and {self.matrix.shape}.")
+        if not (np.isfinite(self.mean).all() and np.isfinite(self.matrix).all()):
+            raise ValueError("The projection holds values that are not finite.")
+        gram = torch.from_numpy(self.matrix).T @ torch.from_numpy(self.matrix)
+        if (gram - torch.eye(EMBEDDING_DIMENSION)).abs().max() > _ORTHONORMAL_TOLERANCE:
+            raise ValueError("The columns of the projection are not orthonormal.")
+
+    def project(self, features: np.ndarray) -> np.ndarray:
+        """Return the embeddings (n, 512), float32, each of length 1, of features (n, width).
+
+        Raises DegenerateEmbedding with the indices of rows that are zero or not finite, before or after projecting.
+        """
+        rows = torch.from_numpy(l2_normalised(features) - self.mean)
+        return l2_normalised((rows @ torch.from_numpy(self.matrix)).numpy())
+
+
+def l2_normalised(rows: np.ndarray) -> np.ndarray:
+    """Return (n, w) float32 with every row scaled to length 1. Raises DegenerateEmbedding with the rows that cannot be."""
+    rows = np.asarray(rows, dtype=np.float32)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    # Written so that NaN counts as too short.
+    degenerate = ~(np.isfinite(lengths) & (lengths > _SHORTEST))
+    if degenerate.any():
+        raise DegenerateEmbedding(np.flatnonzero(degenerate))
+    return rows / lengths[:, None].astype(np.float32)
+
+
+def fit_projection(features: np.ndarray, *, seed: int = 0) -> Projection:
+    """Return the projection for features (n, width), float32, L2-normalised; n may be 0.
+
+    The columns are the principal directions by falling variance, then random ones drawn from `seed`. Where the rows do
+    not differ (none, one, or all equal) nothing is subtracted: their mean would erase them.
+    Raises ValueError for a width below 512 and DegenerateEmbedding for rows without a direction.
+    """
+    if features.ndim != 2 or features.shape[1] < EMBEDDING_DIMENSION:
+        raise ValueError(f"Expected features of at least {EMBEDDING_DIMENSION} columns, got {features.shape}.")
+    rows = torch.from_numpy(l2_normalised(features))
+    mean = rows.mean(dim=0, dtype=torch.float64).float() if len(rows) else torch.zeros(rows.shape[1])
+    directions = _principal_directions(rows - mean)
+    if directions.shape[1] == 0:
+        mean, directions = torch.zeros_like(mean), _principal_directions(rows)
+    matrix = _completed(directions, seed=seed)
+    return Projection(mean=mean.numpy(), matrix=matrix.float().contiguous().numpy())
+
+
+def _principal_directions(rows: Tensor) -> Tensor:
+    """Return (width, r) float64 orthonormal directions of (n, width) by falling variance, r <= 512 and <= the rank.
+
+    Through the smaller of the two Gram matrices: as exact as the features are, and quick for few rows and for many.
+    """
+    count, width = rows.shape
+    rows = rows.double()
+    by_row = count < width
+    variances, vectors = torch.linalg.eigh(rows @ rows.T if by_row else rows.T @ rows)
+    variances, vectors = variances.flip(0)[:EMBEDDING_DIMENSION], vectors.flip(1)[:, :EMBEDDING_DIMENSION]
+    kept = vectors[:, variances > _smallest_variance(variances, count=count)]
+    directions = torch.linalg.qr(rows.T @ kept).Q if by_row else kept
+    return _with_fixed_signs(directions)
+
+
+def _smallest_variance(variances: Tensor, *, count: int) -> float:
+    """Below this, a variance is rounding: of the float32 rows themselves, or of their squares in float64."""
+    rounding = count * torch.finfo(torch.float32).eps ** 2
+    return max(rounding, _RANK_TOLERANCE * float(variances.max())) if len(variances) else rounding
+
+
+def _with_fixed_signs(directions: Tensor) -> Tensor:
+    """An eigenvector's sign is arbitrary: make the largest entry of each positive, so that a re-run gives the same."""
+    if directions.shape[1] == 0:
+        return directions
+    largest = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))
+    return directions * largest.sign()
+
+
+def _completed(directions: Tensor, *, seed: int) -> Tensor:
+    """Return (width, 512) orthonormal columns: the given ones, then random ones drawn from `seed`."""
+    width, have = directions.shape
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(width, EMBEDDING_DIMENSION - have, generator=generator, dtype=torch.float64)
+    # Twice is enough (Kahan, Parlett 1980): the second pass removes what rounding left of the first.
+    for _ in range(2):
+        drawn = torch.linalg.qr(drawn - directions @ (directions.T @ drawn)).Q
+    return torch.cat([directions, drawn], dim=1)

@@ -1,0 +1,142 @@
+"""One definition of the VGG networks: the published one, plain VGG16, and a narrow one for tests and demonstrations.
+
+The published network is VGG16 (Simonyan and Zisserman 2015, configuration D) with one more 64 -> 64 convolution in its
+first block and one more 4096-wide dense layer. Module names follow torchvision's `vgg16`, so that plain VGG16 has the
+same state-dict keys.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+INPUT_SIDE = 224
+_POOLED_SIDE = INPUT_SIDE // 2**5
+_DROPOUT = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """The widths of a network, and the layers that it has beyond VGG16.
+
+    `blocks` are the widths of the convolutions, a 2x2 max-pool after each block; `dense` those of the hidden dense
+    layers. `added` names the layers that start as the identity: after a ReLU the identity changes nothing, so that
+    with VGG16's weights in all other layers the network computes what VGG16 computes.
+    """
+
+    name: str
+    blocks: tuple[tuple[int, ...], ...]
+    dense: tuple[int, ...]
+    added: frozenset[str] = frozenset()
+
+    @property
+    def width(self) -> int:
+        """Width of the last hidden dense layer: the number of features of an image."""
+        return self.dense[-1]
+
+
+_ADDED = frozenset({"features.4", "classifier.6"})
+
+ARCHITECTURES: dict[str, Architecture] = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture(
+            name="published",
+            blocks=((64, 64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
+            dense=(4096, 4096, 4096),
+            added=_ADDED,
+        ),
+        Architecture(
+            name="vgg16",
+            blocks=((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
+            dense=(4096, 4096),
+        ),
+        Architecture(
+            name="narrow",
+            blocks=((4, 4, 4), (8, 8), (8,) * 3, (16,) * 3, (32,) * 3),
+            dense=(512, 512, 512),
+            added=_ADDED,
+        ),
+    )
+}
+
+
+class VGG(nn.Module):
+    """A VGG network for float batches (n, 3, 224, 224), normalised by a Preprocessing."""
+
+    def __init__(self, architecture: Architecture, *, classes: int) -> None:
+        super().__init__()
+        if classes < 1:
+            raise ValueError(f"A network needs at least one class, not {classes}.")
+        self.architecture = architecture
+        self.classes = classes
+        self.features = _convolutions(architecture.blocks)
+        self.classifier = _dense_layers(architecture, classes=classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (n, classes), before softmax."""
+        return self.classifier[-2:](self.dense_features(images))
+
+    def dense_features(self, images: Tensor) -> Tensor:
+        """Return the last hidden dense layer after its ReLU: (n, width), not negative, not normalised."""
+        return self.classifier[:-2](self.features(images).flatten(1))
+
+
+def build_network(architecture: str, *, classes: int, seed: int = 0) -> VGG:
+    """Return a new network on the CPU in float32 and training mode; the same seed gives the same parameters.
+
+    Raises ValueError for an unknown architecture or for fewer than one class.
+    """
+    # Built without storage first: PyTorch would otherwise fill 150 million parameters twice.
+    network = empty_network(architecture, classes=classes).to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, layer in weighted_layers(network).items():
+            _initialise(layer, generator=generator, identity=name in network.architecture.added)
+        # Small logits: a new head starts at a loss of about ln(classes), whatever the features.
+        nn.init.normal_(network.classifier[-1].weight, std=0.01, generator=generator)
+    return network
+
+
+def empty_network(architecture: str, *, classes: int) -> VGG:
+    """Return the network with parameters on the meta device: shapes, no storage. Raises ValueError as build_network."""
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"Unknown architecture {architecture!r}; known are {', '.join(ARCHITECTURES)}.")
+    with torch.device("meta"):
+        return VGG(ARCHITECTURES[architecture], classes=classes)
+
+
+def weighted_layers(network: VGG) -> dict[str, nn.Conv2d | nn.Linear]:
+    """Return the layers that hold parameters by their module names, from input to output."""
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+
+
+def _convolutions(blocks: tuple[tuple[int, ...], ...]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    channels = 3
+    for block in blocks:
+        for width in block:
+            layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
+        layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
+    return nn.Sequential(*layers)
+
+
+def _dense_layers(architecture: Architecture, *, classes: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    inputs = architecture.blocks[-1][-1] * _POOLED_SIDE**2
+    for width in architecture.dense:
+        layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Dropout(_DROPOUT)]
+        inputs = width
+    return nn.Sequential(*layers, nn.Linear(inputs, classes))
+
+
+def _initialise(layer: nn.Conv2d | nn.Linear, *, generator: torch.Generator, identity: bool) -> None:
+    """Kaiming for ReLU (He et al. 2015), forward variance kept; the identity for a layer that VGG16 does not have."""
+    nn.init.zeros_(layer.bias)
+    if not identity:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+    elif isinstance(layer, nn.Conv2d):
+        nn.init.dirac_(layer.weight)
+    else:
+        nn.init.eye_(layer.weight)

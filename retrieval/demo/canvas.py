@@ -132,7 +132,7 @@ def _to_mask(sheet: Image.Image) -> np.ndarray:
 
 
 def _draw_stroke(pen: ImageDraw.ImageDraw, *, path: Stroke) -> None:
-    curve = _to_pixels(spline(path.points, closed=False, steps=8))
+    curve = _to_pixels(spline(path.points, closed=False, steps=5))
     widths = np.linspace(path.start, path.end, len(curve)) * SIZE * OVERSAMPLING / 2
     for (x0, y0), (x1, y1), width in zip(curve[:-1], curve[1:], widths[1:], strict=True):
         pen.line((x0, y0, x1, y1), fill=255, width=max(1, round(width)))

@@ -17,9 +17,9 @@ def windowed(hu: np.ndarray, *, center: float, width: float) -> np.ndarray:
     return texture.to_uint8((hu - center) / width + 0.5)
 
 
-def scanned(hu: np.ndarray, *, subject: Subject, noise: float) -> np.ndarray:
+def scanned(hu: np.ndarray, *, subject: Subject, noise: float, scale: float = 1.0) -> np.ndarray:
     """The slice as reconstructed: posed, grainy, streaked along the thick direction, cut to the round field of view."""
-    hu = texture.posed(hu, subject=subject, turn=0.04)
+    hu = texture.posed(hu, subject=subject, scale=scale, turn=0.04)
     level = noise * subject.scan.uniform(0.7, 1.3)
     hu = hu + level * texture.smooth_noise(subject.scan, sigma=0.7)
     streaks = texture.smooth_noise(subject.scan, sigma=30.0, sigma_y=0.8)
@@ -60,8 +60,12 @@ def paint_vertebra(hu: np.ndarray, *, at: Point, size: float) -> None:
     """A vertebra from above: body, canal, pedicles, transverse and spinous processes."""
     x, y = at
     arch = [
-        Stroke([(x - 0.6 * size, y + 0.5 * size), (x - 0.85 * size, y + 1.25 * size), (x, y + 1.8 * size)], 0.045, 0.05),
-        Stroke([(x + 0.6 * size, y + 0.5 * size), (x + 0.85 * size, y + 1.25 * size), (x, y + 1.8 * size)], 0.045, 0.05),
+        Stroke(
+            [(x - 0.6 * size, y + 0.5 * size), (x - 0.85 * size, y + 1.25 * size), (x, y + 1.8 * size)], 0.045, 0.05
+        ),
+        Stroke(
+            [(x + 0.6 * size, y + 0.5 * size), (x + 0.85 * size, y + 1.25 * size), (x, y + 1.8 * size)], 0.045, 0.05
+        ),
         Stroke([(x - 0.75 * size, y + 1.1 * size), (x - 1.9 * size, y + 1.35 * size)], 0.05, 0.035),
         Stroke([(x + 0.75 * size, y + 1.1 * size), (x + 1.9 * size, y + 1.35 * size)], 0.05, 0.035),
         Stroke([(x, y + 1.7 * size), (x, y + 2.7 * size)], 0.055, 0.03),
@@ -98,5 +102,5 @@ def branches(subject: Subject, *, root: Point, angle: float, length: float, widt
         for side in (-1, 1):
             fork = angle + side * subject.near(0.5, by=0.4)
             shorter = length * subject.near(0.74, by=0.15)
-            tree += branches(subject, root=tip, angle=fork, length=shorter, width=0.68 * width, depth=depth - 1)
+            tree += branches(subject, root=tip, angle=fork, length=shorter, width=0.62 * width, depth=depth - 1)
     return tree

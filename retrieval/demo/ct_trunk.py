@@ -51,7 +51,7 @@ def chest_slice(subject: Subject, *, level: float) -> np.ndarray:
     paint_vertebra(hu, at=(0.0, 0.27), size=subject.near(0.105))
     hu = texture.bent(hu, subject=subject, wobble=0.012)
     paint_table(hu, y=0.72)
-    return scanned(hu, subject=subject, noise=28.0)
+    return scanned(hu, subject=subject, noise=28.0, scale=1.12)
 
 
 def _paint_chest_bones(hu: np.ndarray, *, subject: Subject, pleura: list[Point]) -> None:
@@ -86,7 +86,7 @@ def _paint_lungs(hu: np.ndarray, *, subject: Subject, pleura: list[Point], level
             heading = angle if side > 0 else math.pi - angle
             root = (side * (0.15 + 0.1 * level), subject.shift(0.04))
             length = subject.near(0.19, by=0.2)
-            vessels += branches(subject, root=root, angle=heading, length=length, width=0.034, depth=4)
+            vessels += branches(subject, root=root, angle=heading, length=length, width=0.03, depth=4)
     canvas.paint(hu, mask=canvas.strokes(vessels) * lungs, value=20.0)
     if subject.has(0.35):
         _paint_nodule(hu, subject=subject, lungs=lungs)
@@ -137,7 +137,7 @@ def ct_abdomen(subject: Subject) -> np.ndarray:
     hu = texture.bent(hu, subject=subject, wobble=0.018, sigma=16.0)
     paint_table(hu, y=0.74)
     center, width = ABDOMEN_WINDOW
-    return windowed(scanned(hu, subject=subject, noise=15.0), center=center, width=width)
+    return windowed(scanned(hu, subject=subject, noise=15.0, scale=1.1), center=center, width=width)
 
 
 def _paint_bowel(hu: np.ndarray, *, subject: Subject, inside: np.ndarray) -> None:
@@ -158,7 +158,9 @@ def _paint_upper_organs(hu: np.ndarray, *, subject: Subject, inside: np.ndarray)
     fat = 1.0 - canvas.outline([(-0.05, 0.05), (-0.1, 0.3), (-0.3, 0.42), (0.3, 0.42), (0.1, 0.3), (0.05, 0.05)])
     lobe = [(-0.78, 0.1), (-0.7, -0.28), (-0.4, -0.5), (0.02, -0.5), (0.14, -0.4), (-0.1, -0.22), (-0.2, 0.02)]
     liver = canvas.outline(canvas.placed([*lobe, (-0.36, 0.26), (-0.62, 0.36)], at=(0, 0), scale=subject.near(0.97)))
-    canvas.paint(hu, mask=liver * inside * fat, value=LIVER + enhanced + 5.0 * texture.fractal_noise(subject, sigma=3.0))
+    canvas.paint(
+        hu, mask=liver * inside * fat, value=LIVER + enhanced + 5.0 * texture.fractal_noise(subject, sigma=3.0)
+    )
     vessels = branches(subject, root=(-0.25, 0.0), angle=math.pi + 0.3, length=0.18, width=0.035, depth=3)
     canvas.paint(hu, mask=0.55 * canvas.strokes(vessels) * liver * inside, value=LIVER + enhanced + 80.0)
     if subject.has(0.4):

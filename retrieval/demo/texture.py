@@ -63,10 +63,16 @@ def bent(image: np.ndarray, *, subject: Subject, wobble: float, sigma: float = 2
 
 
 def posed(
-    image: np.ndarray, *, subject: Subject, turn: float = 0.06, zoom: float = 0.05, move: float = 0.05
+    image: np.ndarray,
+    *,
+    subject: Subject,
+    scale: float = 1.0,
+    turn: float = 0.06,
+    zoom: float = 0.05,
+    move: float = 0.05,
 ) -> np.ndarray:
-    """The drawing as positioned in this image: turned (radians), zoomed and moved by up to these amounts."""
-    angle, scale = subject.scan.uniform(-turn, turn), 1.0 + subject.scan.uniform(-zoom, zoom)
+    """The drawing at this scale as positioned in this image: turned (radians), zoomed and moved by up to so much."""
+    angle, scale = subject.scan.uniform(-turn, turn), scale * (1.0 + subject.scan.uniform(-zoom, zoom))
     right, down = subject.scan.uniform(-move, move, size=2)
     cos, sin = np.float32(math.cos(angle) / scale), np.float32(math.sin(angle) / scale)
     dx, dy = X - np.float32(right), Y - np.float32(down)

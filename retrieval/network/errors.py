@@ -1,4 +1,4 @@
-"""What this package raises, one class for each thing that a caller handles. Free of torch, so that anyone may import it."""
+"""What this package raises, one class for each thing that a caller handles. Free of torch: anyone may import it."""
 
 from collections.abc import Iterable
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from retrieval.network.errors import PreviewUnreadable
+from retrieval.network.errors import PreviewUnreadable, WeightsRefused
+from retrieval.network.tensor_files import read_metadata
 from retrieval.network.vgg import INPUT_SIDE
 
 
@@ -59,6 +60,21 @@ TORCHVISION = Preprocessing(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.22
 CAFFE = Preprocessing(channel_order="BGR", mean=(103.939, 116.779, 123.68))
 
 
+def preprocessing_for(source: str | Path, *, otherwise: Preprocessing = TORCHVISION) -> Preprocessing:
+    """Return what the weights of `source` ("imagenet", "none" or a file) expect. Raises WeightsRefused.
+
+    A file saved by save_version says it itself. Of any other file only the person who made it knows, and `otherwise`
+    is taken: weights that were converted from Caffe, in part or in whole, need CAFFE.
+    """
+    if not isinstance(source, Path):
+        return TORCHVISION
+    described = read_metadata(source).get("preprocessing")
+    try:
+        return otherwise if described is None else Preprocessing.from_dict(described)
+    except ValueError as error:
+        raise WeightsRefused(f"{source.name} asks for a preprocessing that does not exist.") from error
+
+
 def load_image(source: Path | bytes, *, preprocessing: Preprocessing = TORCHVISION) -> np.ndarray:
     """Return one of our own previews (a PNG, grey or RGB) as uint8 RGB pixels (size, size, 3).
 
@@ -67,7 +83,7 @@ def load_image(source: Path | bytes, *, preprocessing: Preprocessing = TORCHVISI
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=("PNG",)) as image:
             # Grey stays one channel until it is resized: a third of the work.
-            pixels = np.asarray(_resized(_grey_or_rgb(image), preprocessing=preprocessing))
+            pixels = np.array(_resized(_grey_or_rgb(image), preprocessing=preprocessing))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PreviewUnreadable("The preview image is missing or damaged.") from error
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)

@@ -49,7 +49,7 @@ class Projection:
 
 
 def l2_normalised(rows: np.ndarray) -> np.ndarray:
-    """Return (n, w) float32 with every row scaled to length 1. Raises DegenerateEmbedding with the rows that cannot be."""
+    """Return (n, w) float32, every row scaled to length 1. Raises DegenerateEmbedding for rows that cannot be."""
     rows = np.asarray(rows, dtype=np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     # Written so that NaN counts as too short.

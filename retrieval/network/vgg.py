@@ -90,11 +90,12 @@ def build_network(architecture: str, *, classes: int, seed: int = 0) -> VGG:
     # Built without storage first: PyTorch would otherwise fill 150 million parameters twice.
     network = empty_network(architecture, classes=classes).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
+    layers = weighted_layers(network)
     with torch.no_grad():
-        for name, layer in weighted_layers(network).items():
+        for name, layer in layers.items():
             _initialise(layer, generator=generator, identity=name in network.architecture.added)
         # Small logits: a new head starts at a loss of about ln(classes), whatever the features.
-        nn.init.normal_(network.classifier[-1].weight, std=0.01, generator=generator)
+        nn.init.normal_(list(layers.values())[-1].weight, std=0.01, generator=generator)
     return network
 
 
@@ -133,7 +134,8 @@ def _dense_layers(architecture: Architecture, *, classes: int) -> nn.Sequential:
 
 def _initialise(layer: nn.Conv2d | nn.Linear, *, generator: torch.Generator, identity: bool) -> None:
     """Kaiming for ReLU (He et al. 2015), forward variance kept; the identity for a layer that VGG16 does not have."""
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     if not identity:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
     elif isinstance(layer, nn.Conv2d):

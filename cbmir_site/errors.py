@@ -1,0 +1,20 @@
+"""The error pages: what happened, what it means for the data, what to do next. No database: it may be the cause."""
+
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    return HttpResponse(render_to_string("errors/400.html"), status=400)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    return HttpResponse(render_to_string("errors/403.html"), status=403)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    return HttpResponse(render_to_string("errors/404.html"), status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+    return HttpResponse(render_to_string("errors/500.html"), status=500)

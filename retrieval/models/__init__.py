@@ -1,0 +1,24 @@
+from retrieval.models.archive import Dataset, MedicalImage, StoredFile
+from retrieval.models.importing import ImportJob, Rejection
+from retrieval.models.indexing import IndexBatch, IndexFailure, IndexJob
+from retrieval.models.jobs import Job, JobStatus
+from retrieval.models.queries import Query, SearchResult
+from retrieval.models.versions import EMBEDDING_DIMENSION, Embedding, ModelVersion
+
+__all__ = [
+    "EMBEDDING_DIMENSION",
+    "Dataset",
+    "Embedding",
+    "ImportJob",
+    "IndexBatch",
+    "IndexFailure",
+    "IndexJob",
+    "Job",
+    "JobStatus",
+    "MedicalImage",
+    "ModelVersion",
+    "Query",
+    "Rejection",
+    "SearchResult",
+    "StoredFile",
+]

@@ -1,0 +1,104 @@
+"""The archive: datasets, the files they came in, and the images in those files."""
+
+import uuid
+from typing import Self
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db import models
+from django.db.models import Count, Exists, OuterRef
+from django.urls import reverse
+
+
+class Dataset(models.Model):
+    name = models.CharField(max_length=100, unique=True)
+    description = models.TextField(blank=True)
+    source = models.CharField(max_length=300, blank=True, help_text="Where the images come from.")
+    licence = models.CharField(max_length=300, blank=True)
+    is_synthetic = models.BooleanField(default=False, help_text="Drawn by a program: not for clinical use.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="datasets"
+    )
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("dataset_detail", args=[self.pk])
+
+
+class StoredFile(models.Model):
+    """An original as it was accepted, stored once however many datasets and frames refer to it."""
+
+    sha256 = models.CharField(max_length=64, unique=True)
+    file = models.FileField(max_length=200, unique=True)
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+
+    def __str__(self) -> str:
+        return f"file {self.pk}"
+
+
+class MedicalImageQuerySet(models.QuerySet):
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+        return self if user.has_perm("retrieval.view_medicalimage") else self.none()
+
+    def without_embedding(self, version: models.Model) -> Self:
+        embeddings = version.embeddings.filter(image=OuterRef("pk"))
+        return self.filter(~Exists(embeddings))
+
+    def counts_by(self, *fields: str) -> models.QuerySet:
+        return self.order_by().values(*fields).annotate(count=Count("pk")).order_by(*fields)
+
+
+class MedicalImage(models.Model):
+    """One picture: a file, or one frame of a multi-frame file.
+
+    Attributes are named after their DICOM keywords (PS3.6); only this allow-list is kept of a file's metadata.
+    """
+
+    uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="images")
+    original = models.ForeignKey(StoredFile, on_delete=models.PROTECT, related_name="images")
+    frame_number = models.PositiveIntegerField(default=1, help_text="Counted from 1, as DICOM does.")
+    frame_count = models.PositiveIntegerField(default=1)
+    preview = models.FileField(max_length=200, unique=True, help_text="What people see and the network reads.")
+    thumbnail = models.FileField(max_length=200, unique=True)
+    width = models.PositiveIntegerField()
+    height = models.PositiveIntegerField()
+    pixel_sha256 = models.CharField(max_length=64)
+
+    label = models.CharField(max_length=100, blank=True)
+    modality = models.CharField(max_length=32, blank=True)
+    body_part_examined = models.CharField(max_length=64, blank=True)
+    view_position = models.CharField(max_length=16, blank=True)
+    laterality = models.CharField(max_length=16, blank=True)
+    photometric_interpretation = models.CharField(max_length=16, blank=True)
+    study_instance_uid = models.CharField(max_length=64, blank=True)
+    series_instance_uid = models.CharField(max_length=64, blank=True)
+    sop_instance_uid = models.CharField(max_length=64, blank=True)
+    instance_number = models.IntegerField(null=True, blank=True)
+    patient_key = models.CharField(max_length=64, blank=True, help_text="Keyed hash; never the patient's identifier.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = MedicalImageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "original", "frame_number"], name="medicalimage_once_a_dataset")
+        ]
+        indexes = [
+            models.Index(fields=["dataset", "label"], name="medicalimage_dataset_label"),
+            models.Index(fields=["modality"], name="medicalimage_modality"),
+            models.Index(fields=["label"], name="medicalimage_label"),
+        ]
+
+    def __str__(self) -> str:
+        return f"image {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("image_detail", args=[self.uuid])

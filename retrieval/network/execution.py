@@ -1,0 +1,124 @@
+"""A network made ready to compute features as fast as the processor can, and nothing else."""
+
+import copy
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from retrieval.network.vgg import INPUT_SIDE, VGG
+
+Precision = Literal["auto", "float32", "bfloat16"]
+# Prepared images (n, 3, 224, 224), channels_last -> features (n, width).
+Runner = Callable[[Tensor], Tensor]
+
+_THREADS_PER_IMAGE = 2
+
+
+def best_device() -> torch.device:
+    """The CUDA device where there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def best_dtype(device: torch.device, *, precision: Precision = "auto") -> torch.dtype:
+    """Return bfloat16 where the hardware multiplies it faster than float32, else float32.
+
+    Told from what the hardware says of itself and not from a timed trial, so that all workers of a host decide alike.
+    Not float16: weights from Caffe drive activations towards its largest value, 65,504.
+    """
+    if precision != "auto":
+        return torch.bfloat16 if precision == "bfloat16" else torch.float32
+    native = _cuda_has_bfloat16() if device.type == "cuda" else _processor_has_bfloat16()
+    return torch.bfloat16 if native else torch.float32
+
+
+def make_runner(network: VGG, *, device: torch.device, dtype: torch.dtype) -> Runner:
+    """Return a function that computes `network.dense_features` in evaluation mode, with weights of its own.
+
+    Input is `dtype` on `device`. The network is left as it is and is not needed afterwards.
+    """
+    if device.type == "cpu" and _has_packed_kernels():
+        return PackedRunner(network, dtype=dtype)
+    return ModuleRunner(network, device=device, dtype=dtype)
+
+
+class ModuleRunner:
+    """Plain modules, channels_last: for CUDA, and for processors for which PyTorch was built without oneDNN."""
+
+    def __init__(self, network: VGG, *, device: torch.device, dtype: torch.dtype) -> None:
+        # A copy, since Module.to changes a module in place and the caller's network may go on training.
+        self._network = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+        self._network.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self._network.dense_features(images)
+
+
+class PackedRunner:
+    """oneDNN kernels called directly: weights reordered once into the layout that its kernels read, ReLU fused.
+
+    These are the operators that torch.compile emits for a frozen network, without its minutes of compilation.
+    """
+
+    def __init__(self, network: VGG, *, dtype: torch.dtype) -> None:
+        self._images_at_once = max(1, torch.get_num_threads() // _THREADS_PER_IMAGE)
+        self._convolutions = _packed_convolutions(network.features, dtype=dtype, batch=self._images_at_once)
+        hidden = [layer for layer in network.classifier[:-2] if isinstance(layer, nn.Linear)]
+        self._dense = [_packed_dense(layer, dtype=dtype) for layer in hidden]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        # A few images at a time: what one layer writes is still in the cache when the next one reads it. The dense
+        # layers take the whole batch, since their cost is reading 270 MB of weights once.
+        features = torch.cat([self._convolve(few) for few in images.split(self._images_at_once)])
+        for layer in self._dense:
+            features = layer(features)
+        return features
+
+    def _convolve(self, images: Tensor) -> Tensor:
+        for layer in self._convolutions:
+            images = layer(images)
+        return images.flatten(1)
+
+
+def _packed_convolutions(features: nn.Sequential, *, dtype: torch.dtype, batch: int) -> list[Runner]:
+    layers: list[Runner] = []
+    side = INPUT_SIDE
+    for layer in features:
+        if isinstance(layer, nn.Conv2d):
+            layers.append(_packed_convolution(layer, dtype=dtype, input_shape=(batch, layer.in_channels, side, side)))
+        elif isinstance(layer, nn.MaxPool2d):
+            layers.append(layer)
+            side //= 2
+    return layers
+
+
+def _packed_convolution(layer: nn.Conv2d, *, dtype: torch.dtype, input_shape: tuple[int, ...]) -> Runner:
+    one = (1, 1)
+    weight = layer.weight.detach().to(dtype).to_mkldnn()
+    reorder: Callable[..., Tensor] = torch._C._nn.mkldnn_reorder_conv2d_weight
+    weight = reorder(weight, one, one, one, 1, input_shape)
+    bias = None if layer.bias is None else layer.bias.detach().to(dtype, copy=True)
+    run = torch.ops.mkldnn._convolution_pointwise
+    return lambda images: run(images, weight, bias, one, one, one, 1, "relu", [], "")
+
+
+def _packed_dense(layer: nn.Linear, *, dtype: torch.dtype) -> Runner:
+    weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().to(dtype).contiguous(), 1)
+    bias = layer.bias.detach().to(dtype, copy=True)
+    run = torch.ops.mkldnn._linear_pointwise
+    return lambda features: run(features, weight, bias, "relu", [], "")
+
+
+def _has_packed_kernels() -> bool:
+    operators = ("_convolution_pointwise", "_linear_pointwise", "_reorder_linear_weight")
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in operators)
+
+
+def _processor_has_bfloat16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(flag, False) for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def _cuda_has_bfloat16() -> bool:
+    return torch.cuda.is_bf16_supported(including_emulation=False)

@@ -1,0 +1,94 @@
+"""Embedding the archive: a job is cut into batches of images, and any number of workers take batches.
+
+The work left is always a query, the images without an embedding: a second run goes on, a third does nothing.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.db import transaction
+from django.db.models import Sum
+
+from retrieval.models import Embedding, IndexBatch, IndexFailure, IndexJob, JobStatus, MedicalImage, ModelVersion
+from retrieval.services import jobs
+from retrieval.services.versions import load_embedder
+
+# One claim: long enough to be worth a message, short enough that a killed worker costs seconds.
+BATCH_IMAGES = 256
+# One forward pass and one heartbeat.
+FORWARD_IMAGES = 32
+
+
+@transaction.atomic
+def create_index_job(*, version: ModelVersion, publish: bool) -> IndexJob:
+    """Plan batches over all images without an embedding. `publish` sends them to the workers at once;
+
+    without it the caller works on them itself, and idle workers join when the sweeper finds batches waiting.
+    """
+    pks = list(MedicalImage.objects.without_embedding(version).order_by("pk").values_list("pk", flat=True))
+    job = IndexJob.objects.create(model_version=version, total=len(pks))
+    starts = range(0, len(pks), BATCH_IMAGES)
+    chunks = [pks[start : start + BATCH_IMAGES] for start in starts]
+    batches = IndexBatch.objects.bulk_create(
+        IndexBatch(index_job=job, first_image_id=chunk[0], last_image_id=chunk[-1], total=len(chunk))
+        for chunk in chunks
+    )
+    if publish:
+        for batch in batches:
+            jobs.enqueue(batch)
+    return job
+
+
+def index_batch(batch: IndexBatch) -> None:
+    """Embed the images of a claimed batch that have no embedding yet."""
+    version = batch.index_job.model_version
+    todo = MedicalImage.objects.filter(pk__range=(batch.first_image_id, batch.last_image_id))
+    images = list(todo.without_embedding(version).order_by("pk"))
+    already = (batch.total or 0) - len(images)
+    for count in _embed_and_store(images, batch=batch, version=version):
+        already += count
+        jobs.beat(batch, done=already)
+    jobs.finish(batch)
+
+
+def _embed_and_store(images: list[MedicalImage], *, batch: IndexBatch, version: ModelVersion) -> Iterator[int]:
+    """Yield how many images were dealt with after each forward pass."""
+    if not images:
+        return
+    embedded = load_embedder(version.pk).embed_images(
+        [Path(image.preview.path) for image in images], batch_size=FORWARD_IMAGES
+    )
+    waiting = iter(images)
+    for vectors, refusals in embedded:
+        chunk = [next(waiting) for _ in vectors]
+        Embedding.objects.bulk_create(
+            (
+                Embedding(image=image, model_version=version, vector=vector)
+                for index, (image, vector) in enumerate(zip(chunk, vectors, strict=True))
+                if index not in refusals
+            ),
+            ignore_conflicts=True,
+        )
+        IndexFailure.objects.bulk_create(
+            (
+                IndexFailure(index_job=batch.index_job, image=chunk[index], reason=reason)
+                for index, reason in refusals.items()
+            ),
+            ignore_conflicts=True,
+        )
+        yield len(chunk)
+
+
+def work_on_index_job(job: IndexJob, *, progress: jobs.Progress = jobs.silent) -> None:
+    """Take batches until none is left, then wait for those that other workers have taken."""
+    while (unfinished := job.batches.unfinished()).exists():
+        waiting = unfinished.filter(status=JobStatus.QUEUED).first()
+        batch = jobs.claim(IndexBatch, waiting.pk) if waiting else None
+        if batch:
+            with jobs.failures_recorded(batch):
+                index_batch(batch)
+        elif not waiting:
+            jobs.sweep()
+            time.sleep(0.5)
+        progress(job.batches.aggregate(done=Sum("done"))["done"] or 0, job.total)

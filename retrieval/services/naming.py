@@ -1,0 +1,45 @@
+"""Names and identifiers that say nothing: keyed hashes of content.
+
+They are derived, not random, so that an interrupted job that runs again writes the same files and rows again
+instead of leaving orphans beside them.
+"""
+
+import hmac
+import uuid
+
+from django.conf import settings
+
+
+def keyed_hash(*parts: str) -> str:
+    """HMAC-SHA-256, in hexadecimal, of the parts under the installation's HASH_KEY."""
+    return hmac.digest(settings.HASH_KEY.encode(), "\x1f".join(parts).encode("utf-8", "replace"), "sha256").hex()
+
+
+def patient_key(identifier: str) -> str:
+    """The same patient always has the same key; nobody can get from the key to the patient. Empty stays empty."""
+    return keyed_hash("patient", identifier.strip()) if identifier.strip() else ""
+
+
+def original_name(sha256: str) -> str:
+    key = keyed_hash("original", sha256)
+    return f"originals/{key[:2]}/{key[:40]}"
+
+
+def image_uuid(*, dataset_pk: int, sha256: str, frame_number: int) -> uuid.UUID:
+    return uuid.UUID(hex=keyed_hash("image", str(dataset_pk), sha256, str(frame_number))[:32], version=5)
+
+
+def preview_name(image: uuid.UUID) -> str:
+    return f"previews/{image.hex[:2]}/{image.hex}.png"
+
+
+def thumbnail_name(image: uuid.UUID) -> str:
+    return f"thumbnails/{image.hex[:2]}/{image.hex}.jpg"
+
+
+def query_upload_name(query: uuid.UUID) -> str:
+    return f"queries/{query.hex[:2]}/{query.hex}"
+
+
+def query_preview_name(query: uuid.UUID) -> str:
+    return f"queries/{query.hex[:2]}/{query.hex}.png"

@@ -1,0 +1,167 @@
+"""Answering a query: decode, embed, find the nearest images, keep the answer."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
+
+from retrieval.imaging import Decoder, FileRefused, Rendering
+from retrieval.models import Embedding, MedicalImage, ModelVersion, Query, SearchResult
+from retrieval.services import jobs, naming
+from retrieval.services.modalities import modality_name
+from retrieval.services.versions import NoActiveVersion, active_version, load_embedder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+TOP_K = 20
+EMPTY_TO_THE_NETWORK = "The network sees nothing in this image: it may be blank. Choose an image that shows anatomy."
+
+
+@dataclass(frozen=True)
+class SearchFilter:
+    """Narrows a search; an empty string does not."""
+
+    dataset: str = ""
+    modality: str = ""
+    label: str = ""
+
+    def conditions(self) -> dict[str, str]:
+        wanted = {
+            "image__dataset__name": self.dataset,
+            "image__modality": modality_name(self.modality),
+            "image__label": self.label,
+        }
+        return {lookup: value for lookup, value in wanted.items() if value}
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    rank: int
+    image: MedicalImage
+    distance: float
+
+    @property
+    def similarity(self) -> float:
+        return 1 - self.distance
+
+
+def find_neighbours(
+    vector: "Sequence[float] | np.ndarray",
+    *,
+    version: ModelVersion,
+    k: int = TOP_K,
+    narrowed: SearchFilter = SearchFilter(),  # noqa: B008 - frozen
+) -> list[Neighbour]:
+    """The k images nearest to an L2-normalised vector, exactly, nearest first.
+
+    Two queries: the first sorts narrow rows of (image, distance), the second fetches the k images it names.
+    """
+    ranked = Embedding.objects.of(version).filter(**narrowed.conditions()).nearest(vector)
+    nearest = list(ranked.values_list("image_id", "distance")[:k])
+    images = MedicalImage.objects.select_related("dataset", "original").in_bulk([pk for pk, _ in nearest])
+    return [
+        Neighbour(rank=rank, image=images[pk], distance=distance)
+        for rank, (pk, distance) in enumerate(nearest, start=1)
+        if pk in images
+    ]
+
+
+def ask_with_upload(*, user: AbstractBaseUser, upload: UploadedFile) -> Query:
+    """Store the file, commit the query, then queue it: what was accepted is never lost."""
+    query = Query(user=user)
+    query.upload.save(naming.query_upload_name(query.uuid), upload, save=False)
+    with transaction.atomic():
+        query.save()
+        jobs.enqueue(query)
+    return query
+
+
+def ask_with_image(*, user: AbstractBaseUser, image: MedicalImage) -> Query:
+    """"More like this": ask with an image of the archive."""
+    with transaction.atomic():
+        query = Query.objects.create(user=user, image=image)
+        jobs.enqueue(query)
+    return query
+
+
+@cache
+def query_decoder() -> Decoder:
+    """The decoding process of this worker, kept warm between queries."""
+    return Decoder()
+
+
+def answer_query(query: Query) -> None:
+    """Answer a claimed query. A refused file or a missing model fails it, with the reason on its page."""
+    try:
+        version = active_version()
+        vector, milliseconds = _query_vector(query, version=version)
+    except (FileRefused, NoActiveVersion) as refusal:
+        jobs.fail(query, str(refusal))
+        _forget_upload(query)
+        return
+    started = time.perf_counter()
+    neighbours = find_neighbours(vector, version=version)
+    milliseconds["search_ms"] = _since(started)
+    with transaction.atomic():
+        SearchResult.objects.filter(query=query).delete()
+        SearchResult.objects.bulk_create(
+            SearchResult(query=query, rank=found.rank, image=found.image, distance=found.distance)
+            for found in neighbours
+        )
+        jobs.finish(query, model_version=version, vector=vector.tolist(), **milliseconds)
+    _forget_upload(query)
+
+
+def _query_vector(query: Query, *, version: ModelVersion) -> "tuple[np.ndarray, dict[str, float]]":
+    if query.image_id:
+        stored = Embedding.objects.of(version).filter(image=query.image_id).first()
+        if stored:
+            return stored.vector.to_numpy(), {"decode_ms": 0.0, "embed_ms": 0.0}
+    started = time.perf_counter()
+    preview = _query_preview(query)
+    decode_ms = _since(started)
+    started = time.perf_counter()
+    vector = embed_preview(preview, version=version)
+    return vector, {"decode_ms": decode_ms, "embed_ms": _since(started)}
+
+
+def _query_preview(query: Query) -> bytes:
+    """The PNG that stands for the query, kept with it from now on."""
+    if query.image:
+        return query.image.preview.open().read()
+    rendering = decode_query(Path(query.upload.path))
+    query.preview.save(naming.query_preview_name(query.uuid), ContentFile(rendering.preview), save=False)
+    jobs.beat(query, preview=query.preview.name)
+    return rendering.preview
+
+
+def decode_query(path: Path) -> Rendering:
+    """The middle frame of the file: the first and the last of a series often show nothing."""
+    return next(iter(query_decoder().render(path, frames="middle")))
+
+
+def embed_preview(preview: bytes, *, version: ModelVersion) -> "np.ndarray":
+    """A preview as an L2-normalised vector, float32 (512,). Raises FileRefused where the network sees nothing."""
+    vectors, refusals = next(iter(load_embedder(version.pk).embed_images([preview], batch_size=1)))
+    if refusals:
+        raise FileRefused(EMPTY_TO_THE_NETWORK)
+    return vectors[0]
+
+
+def _forget_upload(query: Query) -> None:
+    """Nothing of a patient's file is kept that nobody needs: the preview stands for it."""
+    if query.upload:
+        query.upload.delete(save=False)
+        Query.objects.filter(pk=query.pk).update(upload="")
+
+
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

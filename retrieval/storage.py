@@ -1,0 +1,30 @@
+"""Files that are still there after a power cut."""
+
+import os
+from pathlib import Path
+
+from django.core.files.base import File
+from django.core.files.storage import FileSystemStorage
+
+
+class DurableFileSystemStorage(FileSystemStorage):
+    """Writes to a temporary name, syncs, renames: a name either holds the whole file or does not exist.
+
+    Names are ours and derived from content (retrieval/services/naming.py), so an existing file is replaced by an
+    equal one: a job that runs twice leaves no second copy.
+    """
+
+    def get_available_name(self, name: str, max_length: int | None = None) -> str:  # noqa: ARG002
+        return name
+
+    def _save(self, name: str, content: File) -> str:
+        target = Path(self.path(name))
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            for chunk in content.chunks():
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        return name

@@ -6,26 +6,18 @@ from typing import Literal
 
 from retrieval.imaging.dicom import read_dicom
 from retrieval.imaging.errors import FileRefused
-from retrieval.imaging.limits import ACCEPTED, MIB, Limits
+from retrieval.imaging.limits import MIB, Limits
 from retrieval.imaging.raster import read_raster
 from retrieval.imaging.render import render
 from retrieval.imaging.rendering import Rendering
-from retrieval.imaging.signatures import kind_of, read_head
-
-_RASTERS = ("PNG", "JPEG", "TIFF")
+from retrieval.imaging.signatures import check_kind, read_head
 
 
 def render_file(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) -> Iterator[Rendering]:
     """Yield the frames of the file. Raises FileRefused, also midway when a later frame is broken."""
     _check_length(path, limits=limits)
-    kind = kind_of(read_head(path))
-    if kind == "DICOM":
-        pictures = read_dicom(path, limits=limits, frames=frames)
-    elif kind in _RASTERS:
-        pictures = read_raster(path, limits=limits, frames=frames)
-    else:
-        raise FileRefused(f"This file is {_named(kind)}. {ACCEPTED}")
-    for picture in pictures:
+    read = read_dicom if check_kind(read_head(path)) == "DICOM" else read_raster
+    for picture in read(path, limits=limits, frames=frames):
         yield render(picture, limits=limits)
 
 
@@ -36,10 +28,3 @@ def _check_length(path: Path, *, limits: Limits) -> None:
     if length > limits.file_bytes:
         raise FileRefused(f"The file is larger than {limits.file_bytes // MIB} MB, the most that is read.")
 
-
-def _named(kind: str) -> str:
-    if not kind:
-        return "not an image that can be read here"
-    if kind.endswith("archive"):
-        return f"a {kind} inside the upload; archives are not unpacked twice"
-    return f"a {kind}"

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+from retrieval.imaging.errors import FileRefused
+from retrieval.imaging.limits import ACCEPTED
+
 HEAD_BYTES = 512
 ZIP = "ZIP archive"
+PICTURES = ("PNG", "JPEG", "TIFF", "DICOM")
 
 # A DICOM preamble is free for other uses (PS3.10, 7.1), so a runnable file can hide in it (CVE-2019-11687).
 _RUNNABLE = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
@@ -42,6 +46,22 @@ def kind_of(head: bytes) -> str:
     if head[128:132] == b"DICM" or _is_bare_dicom(head):
         return "DICOM"
     return "TIFF" if head.startswith(_TIFF) else ""
+
+
+def check_kind(head: bytes) -> str:
+    """Return which of PICTURES the file claims to be. Raises FileRefused when it is none of them."""
+    kind = kind_of(head)
+    if kind not in PICTURES:
+        raise FileRefused(f"This file is {_named(kind)}. {ACCEPTED}")
+    return kind
+
+
+def _named(kind: str) -> str:
+    if not kind:
+        return "not an image that can be read here"
+    if kind.endswith("archive"):
+        return f"a {kind}; archives can be imported as a dataset, but not inside one another and not as a query"
+    return f"a {kind}"
 
 
 def has_runnable_preamble(head: bytes) -> bool:

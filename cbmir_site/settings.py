@@ -88,6 +88,7 @@ STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_ROOT = DATA_DIR / "media"
+WORK_DIR = DATA_DIR / "work"
 # No MEDIA_URL: images leave the site only through views that check the right to see them.
 STORAGES = {
     "default": {"BACKEND": "retrieval.storage.DurableFileSystemStorage"},

@@ -1,8 +1,12 @@
 """Files that are still there after a power cut."""
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 
@@ -28,3 +32,11 @@ class DurableFileSystemStorage(FileSystemStorage):
             os.fsync(file.fileno())
         temporary.replace(target)
         return name
+
+
+@contextmanager
+def work_folder() -> Iterator[Path]:
+    """A private folder for files on their way, beside the archive: the system's /tmp may be small or in memory."""
+    settings.WORK_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryDirectory(dir=settings.WORK_DIR) as folder:
+        yield Path(folder)

@@ -6,8 +6,37 @@ from typing import Self
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import models
-from django.db.models import Count, Exists, OuterRef
+from django.db.models import Count, Exists, Max, Min, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.urls import reverse
+
+
+class DatasetQuerySet(models.QuerySet):
+    def with_counts(self, version: models.Model | None) -> Self:
+        """Annotate image_count, class_count, newest, and searchable_count: embedded by `version`.
+
+        Subqueries, since joins to images and to embeddings at once would multiply the rows.
+        """
+        images = MedicalImage.objects.filter(dataset=OuterRef("pk")).order_by()
+        searchable = images.filter(embeddings__model_version=version) if version else images.none()
+        return self.annotate(
+            image_count=_scalar(images, Count("pk")),
+            class_count=_scalar(images.exclude(label=""), Count("label", distinct=True)),
+            searchable_count=_scalar(searchable, Count("pk")),
+            newest=Subquery(images.values("dataset").annotate(value=Max("created_at")).values("value")),
+        )
+
+    def synthetic_share(self) -> str:
+        """Whether "all", "some" or "none" of the datasets that hold images are synthetic demo data."""
+        kinds = set(self.filter(Exists(MedicalImage.objects.filter(dataset=OuterRef("pk")))).values_list(
+            "is_synthetic", flat=True
+        ))
+        return {(True,): "all", (False, True): "some"}.get(tuple(sorted(kinds)), "none")
+
+
+def _scalar(images: models.QuerySet, count: Count) -> Coalesce:
+    """A correlated count that is 0, not NULL, where there is nothing to count."""
+    return Coalesce(Subquery(images.values("dataset").annotate(value=count).values("value")), 0)
 
 
 class Dataset(models.Model):
@@ -20,6 +49,8 @@ class Dataset(models.Model):
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="datasets"
     )
+
+    objects = DatasetQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]
@@ -50,8 +81,21 @@ class MedicalImageQuerySet(models.QuerySet):
         embeddings = version.embeddings.filter(image=OuterRef("pk"))
         return self.filter(~Exists(embeddings))
 
-    def counts_by(self, *fields: str) -> models.QuerySet:
-        return self.order_by().values(*fields).annotate(count=Count("pk")).order_by(*fields)
+    def classes(self) -> models.QuerySet:
+        """One dict a label: label, count, modality, body_part and sample (the primary key of one image)."""
+        counted = self.order_by().values("label").annotate(count=Count("pk"), sample=Min("pk"))
+        return counted.annotate(modality=Min("modality"), body_part=Min("body_part_examined")).order_by("label")
+
+    def filter_choices(self) -> dict[str, list[str]]:
+        """What a search can be narrowed to."""
+        return {
+            "datasets": self._distinct("dataset__name"),
+            "modalities": self._distinct("modality"),
+            "labels": self._distinct("label"),
+        }
+
+    def _distinct(self, field: str) -> list[str]:
+        return list(self.order_by(field).exclude(**{field: ""}).values_list(field, flat=True).distinct())
 
 
 class MedicalImage(models.Model):
@@ -102,3 +146,18 @@ class MedicalImage(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("image_detail", args=[self.uuid])
+
+    def described(self) -> list[tuple[str, str]]:
+        """The attributes that have a value, with their names for people. Neither UIDs nor the patient key."""
+        named = {
+            "Label": self.label,
+            "Modality": self.modality,
+            "Body part": self.body_part_examined,
+            "View position": self.view_position,
+            "Laterality": self.laterality,
+            "Photometric interpretation": self.photometric_interpretation,
+            "Size": f"{self.width} × {self.height} pixels",  # noqa: RUF001
+            "Frame": f"{self.frame_number} of {self.frame_count}" if self.frame_count > 1 else "",
+            "Instance number": "" if self.instance_number is None else str(self.instance_number),
+        }
+        return [(name, value) for name, value in named.items() if value]

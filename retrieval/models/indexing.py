@@ -3,8 +3,10 @@
 from typing import ClassVar
 
 from django.db import models
+from django.db.models import Sum
+from django.utils.functional import cached_property
 
-from retrieval.models.jobs import Job
+from retrieval.models.jobs import Job, JobStatus
 from retrieval.models.versions import ModelVersion
 
 
@@ -20,6 +22,18 @@ class IndexJob(models.Model):
 
     def __str__(self) -> str:
         return f"index job {self.pk}"
+
+    @cached_property
+    def progress(self) -> dict[str, object]:
+        """done, failed and total images, and the status: the least finished of its batches'."""
+        statuses = set(self.batches.values_list("status", flat=True))
+        order = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.FAILED)
+        return {
+            "done": self.batches.aggregate(done=Sum("done"))["done"] or 0,
+            "failed": self.failures.count(),
+            "total": self.total,
+            "status": next((status for status in order if status in statuses), JobStatus.DONE),
+        }
 
 
 class IndexBatch(Job):

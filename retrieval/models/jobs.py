@@ -77,5 +77,10 @@ class Job(models.Model):
         ]
 
     @property
+    def age_seconds(self) -> float:
+        """Since it was queued, the last time."""
+        return (timezone.now() - self.queued_at).total_seconds()
+
+    @property
     def is_finished(self) -> bool:
         return self.status not in UNFINISHED

@@ -75,6 +75,13 @@ def fail(job: Job, reason: str) -> None:
     _update_own(job, status=JobStatus.FAILED, finished_at=timezone.now(), reason=reason)
 
 
+def put_back(job: Job) -> None:
+    """Give a claim back unused: what the job needs is missing for now. The sweeper sends it again."""
+    _update_own(
+        job, status=JobStatus.QUEUED, queued_at=timezone.now(), lease_expires_at=None, attempts=job.attempts - 1
+    )
+
+
 def _update_own(job: Job, **values: object) -> None:
     own = type(job).objects.filter(pk=job.pk, status=JobStatus.RUNNING, attempts=job.attempts)
     if not own.update(**values):

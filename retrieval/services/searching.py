@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.core.files.base import ContentFile
-from django.core.files.uploadedfile import UploadedFile
+from django.core.files.base import ContentFile, File
 from django.db import transaction
 
 from retrieval.imaging import Decoder, FileRefused, Rendering
@@ -45,7 +44,8 @@ class SearchFilter:
 @dataclass(frozen=True)
 class Neighbour:
     rank: int
-    image: MedicalImage
+    # None in an old answer whose image has been deleted since.
+    image: MedicalImage | None
     distance: float
 
     @property
@@ -74,7 +74,7 @@ def find_neighbours(
     ]
 
 
-def ask_with_upload(*, user: AbstractBaseUser, upload: UploadedFile) -> Query:
+def ask_with_upload(*, user: AbstractBaseUser, upload: File) -> Query:
     """Store the file, commit the query, then queue it: what was accepted is never lost."""
     query = Query(user=user)
     query.upload.save(naming.query_upload_name(query.uuid), upload, save=False)
@@ -82,6 +82,14 @@ def ask_with_upload(*, user: AbstractBaseUser, upload: UploadedFile) -> Query:
         query.save()
         jobs.enqueue(query)
     return query
+
+
+def ask_again(query: Query) -> Query:
+    """Ask the same question anew, with whatever model version is active now."""
+    if query.image:
+        return ask_with_image(user=query.user, image=query.image)
+    with (query.preview or query.upload).open("rb") as kept:
+        return ask_with_upload(user=query.user, upload=kept)
 
 
 def ask_with_image(*, user: AbstractBaseUser, image: MedicalImage) -> Query:
@@ -99,12 +107,15 @@ def query_decoder() -> Decoder:
 
 
 def answer_query(query: Query) -> None:
-    """Answer a claimed query. A refused file or a missing model fails it, with the reason on its page."""
+    """Answer a claimed query. A refused file fails it, with the reason on its page; without a model it waits."""
     try:
         version = active_version()
         vector, milliseconds = _query_vector(query, version=version)
-    except (FileRefused, NoActiveVersion) as refusal:
-        jobs.fail(query, str(refusal))
+    except NoActiveVersion:
+        jobs.put_back(query)
+        return
+    except FileRefused as refused:
+        jobs.fail(query, refused.reason)
         _forget_upload(query)
         return
     started = time.perf_counter()

@@ -5,7 +5,6 @@ torch is imported inside the functions: the web process imports this module's ca
 
 from __future__ import annotations
 
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from django.utils import timezone
 
 from retrieval.models import MedicalImage, ModelVersion
 from retrieval.services.naming import keyed_hash
+from retrieval.storage import work_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 
 # Images from which the projection of an untrained or frozen network is made.
 PROJECTION_SAMPLE = 256
+# The published network's classes. A head that was never trained answers nothing, but the network has one.
+HEAD_CLASSES = 18
 
 
 class NoActiveVersion(Exception):
     """Nothing can be searched or indexed before a model version is active."""
 
     def __init__(self) -> None:
-        super().__init__("No model version is active. Staff can activate one, or create one with "
-                         "`manage.py create_model_version`.")
+        super().__init__(
+            "No model version is active. Activate one with `manage.py activate N`, or make one with "
+            "`manage.py create_model_version`."
+        )
 
 
 def active_version() -> ModelVersion:
@@ -48,30 +52,31 @@ def load_embedder(version_pk: int) -> Embedder:
     from retrieval.network.embedder import Embedder
 
     version = ModelVersion.objects.get(pk=version_pk)
-    embedder = Embedder.load(Path(version.weights.path))
-    embedder.warm_up()
-    return embedder
+    return Embedder.load(Path(version.weights.path))
 
 
-def create_model_version(*, architecture: str, weights: str, seed: int = 0) -> ModelVersion:
+def create_model_version(
+    *, architecture: str, weights: str, caffe_preprocessing: bool = False, seed: int = 0
+) -> ModelVersion:
     """Build a network, fit its projection on a sample of the archive, save both, and add the row (status ready).
 
-    `weights` is "imagenet", "none" or the path of a file. Raises WeightsUnavailable or WeightsRefused.
+    `weights` is "imagenet", "none" or the path of a file; `caffe_preprocessing` says that a file of foreign weights
+    expects BGR in 0..255 (files of our own say it themselves). Raises WeightsUnavailable or WeightsRefused.
     """
     from retrieval.network.embedder import Embedder
-    from retrieval.network.preprocessing import preprocessing_for
+    from retrieval.network.preprocessing import CAFFE, TORCHVISION, preprocessing_for
     from retrieval.network.projection import fit_projection
     from retrieval.network.vgg import build_network
     from retrieval.network.weights import initial_weights, save_version
 
-    network = build_network(architecture, classes=18, seed=seed)
+    network = build_network(architecture, classes=HEAD_CLASSES, seed=seed)
     source = weights if weights in ("imagenet", "none") else Path(weights)
     report = initial_weights(network, source=source)
-    preprocessing = preprocessing_for(source)
-    unprojected = Embedder(network=network, preprocessing=preprocessing, projection=None)
+    preprocessing = preprocessing_for(source, otherwise=CAFFE if caffe_preprocessing else TORCHVISION)
+    unprojected = Embedder(network, preprocessing=preprocessing, projection=None)
     projection = fit_projection(_sample_features(unprojected), seed=seed)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "version.safetensors"
+    with work_folder() as folder:
+        path = folder / "version.safetensors"
         digest = save_version(path, network=network, preprocessing=preprocessing, projection=projection, classes=[])
         return _store_version(
             path,

@@ -1,0 +1,17 @@
+from django.urls import path
+
+from retrieval import views
+
+urlpatterns = [
+    path("", views.ask, name="ask"),
+    path("queries/", views.query_list, name="query_list"),
+    path("queries/<uuid:uuid>/", views.query_detail, name="query_detail"),
+    path("queries/<uuid:uuid>/preview.png", views.query_preview, name="query_preview"),
+    path("queries/<uuid:uuid>/again/", views.query_again, name="query_again"),
+    path("images/<uuid:uuid>/", views.image_detail, name="image_detail"),
+    path("images/<uuid:uuid>/preview.png", views.image_preview, name="image_preview"),
+    path("images/<uuid:uuid>/thumbnail.jpg", views.image_thumbnail, name="image_thumbnail"),
+    path("images/<uuid:uuid>/similar/", views.image_similar, name="image_similar"),
+    path("datasets/", views.dataset_list, name="dataset_list"),
+    path("datasets/<int:pk>/", views.dataset_detail, name="dataset_detail"),
+]

@@ -1,0 +1,16 @@
+from retrieval.views.asking import ask, image_similar, query_again, query_detail, query_list, query_preview
+from retrieval.views.browsing import dataset_detail, dataset_list, image_detail, image_preview, image_thumbnail
+
+__all__ = [
+    "ask",
+    "dataset_detail",
+    "dataset_list",
+    "image_detail",
+    "image_preview",
+    "image_similar",
+    "image_thumbnail",
+    "query_again",
+    "query_detail",
+    "query_list",
+    "query_preview",
+]

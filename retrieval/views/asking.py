@@ -1,0 +1,154 @@
+"""Ask, read the answer, read old answers."""
+
+import time
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.decorators import permission_required
+from django.core.paginator import Paginator
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from retrieval.forms import AskForm, too_large
+from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion, Query
+from retrieval.services.searching import (
+    Neighbour,
+    SearchFilter,
+    ask_again,
+    ask_with_image,
+    ask_with_upload,
+    find_neighbours,
+)
+from retrieval.views.files import private_image
+
+RECENT = 8
+PAGE = 50
+ACCEPT = ".png,.jpg,.jpeg,.tif,.tiff,.dcm,image/png,image/jpeg,image/tiff,application/dicom"
+# A form is a little longer than the file in it.
+FORM_OVERHEAD = 2**20
+POLL_SECONDS = 0.01
+# A free worker takes a query within milliseconds: one that waits longer than this waits for a worker.
+WORKER_LATE_SECONDS = 3
+
+may_ask = permission_required("retrieval.add_query", raise_exception=True)
+may_see_queries = permission_required("retrieval.view_query", raise_exception=True)
+
+
+@csrf_exempt  # Django's check reads the whole body; the size is refused before that, the rest is checked in _ask.
+@require_http_methods(["GET", "HEAD", "POST"])
+@may_ask
+def ask(request: HttpRequest) -> HttpResponse:
+    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.QUERY_MAX_BYTES + FORM_OVERHEAD:
+        return HttpResponse(too_large(), status=413, content_type="text/plain")
+    return _ask(request)
+
+
+@csrf_protect
+def _ask(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return render(request, "retrieval/ask.html", _ask_context(request, form=AskForm()))
+    form = AskForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return render(request, "retrieval/ask.html", _ask_context(request, form=form), status=form.http_status)
+    return redirect(ask_with_upload(user=request.user, upload=form.cleaned_data["image"]), status=303)
+
+
+def _ask_context(request: HttpRequest, *, form: AskForm) -> dict[str, Any]:
+    version = ModelVersion.objects.active()
+    return {
+        "form": form,
+        "recent": list(Query.objects.visible_to(request.user).select_related("image", "model_version")[:RECENT]),
+        "image_count": MedicalImage.objects.count(),
+        "searchable_count": version.embeddings.count() if version else 0,
+        "version": version,
+        "accept": ACCEPT,
+        "max_megabytes": settings.QUERY_MAX_BYTES // 2**20,
+        "synthetic_share": Dataset.objects.synthetic_share(),
+    }
+
+
+@require_GET
+@may_see_queries
+def query_list(request: HttpRequest) -> HttpResponse:
+    queries = Query.objects.visible_to(request.user).select_related("image", "model_version")
+    page = Paginator(queries, PAGE).get_page(request.GET.get("page"))
+    return render(request, "retrieval/query_list.html", {"page": page})
+
+
+@require_GET
+@may_see_queries
+def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    query = _wait_for(_own_query(request, uuid))
+    active = ModelVersion.objects.active()
+    version = query.model_version or active
+    narrowed = SearchFilter(**{name: request.GET.get(name, "") for name in ("dataset", "modality", "label")})
+    context = {
+        "query": query,
+        "neighbours": _answer(query, narrowed=narrowed),
+        "narrowed": narrowed,
+        "is_narrowed": bool(narrowed.conditions()),
+        "choices": MedicalImage.objects.filter_choices(),
+        "version": version,
+        "waiting_for": _waiting_for(query, active=active),
+        "searchable_count": version.embeddings.count() if version else 0,
+        "is_outdated": query.status == JobStatus.DONE and active is not None and active != query.model_version,
+        "can_retry": query.status == JobStatus.FAILED and bool(query.upload or query.image),
+    }
+    return render(request, "retrieval/query_detail.html", context)
+
+
+def _own_query(request: HttpRequest, uuid: UUID) -> Query:
+    queries = Query.objects.visible_to(request.user).select_related("image__dataset", "model_version")
+    return get_object_or_404(queries, uuid=uuid)
+
+
+def _wait_for(query: Query) -> Query:
+    """Give the worker a moment, so that most readers see one page change; the page itself goes on asking."""
+    deadline = time.monotonic() + settings.QUERY_WAIT_SECONDS
+    while not query.is_finished and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        query.refresh_from_db(fields=["status"])
+    if query.is_finished:
+        query.refresh_from_db()
+    return query
+
+
+def _waiting_for(query: Query, *, active: ModelVersion | None) -> str:
+    """What an unfinished query waits for: "model", "worker", or "" when it is being worked on."""
+    if query.is_finished:
+        return ""
+    if active is None:
+        return "model"
+    return "worker" if query.status == JobStatus.QUEUED and query.age_seconds > WORKER_LATE_SECONDS else ""
+
+
+def _answer(query: Query, *, narrowed: SearchFilter) -> list[Neighbour]:
+    """The stored answer; a narrower one is computed from the stored vector, with the version that made it."""
+    if query.status != JobStatus.DONE:
+        return []
+    if narrowed.conditions() and query.model_version:
+        return find_neighbours(query.vector.to_list(), version=query.model_version, narrowed=narrowed)
+    results = query.results.select_related("image__dataset")
+    return [Neighbour(rank=found.rank, image=found.image, distance=found.distance) for found in results]
+
+
+@require_GET
+@may_see_queries
+def query_preview(request: HttpRequest, uuid: UUID) -> FileResponse:
+    return private_image(_own_query(request, uuid).preview, content_type="image/png")
+
+
+@require_POST
+@may_ask
+def query_again(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    return redirect(ask_again(_own_query(request, uuid)), status=303)
+
+
+@require_POST
+@may_ask
+def image_similar(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    image = get_object_or_404(MedicalImage.objects.visible_to(request.user), uuid=uuid)
+    return redirect(ask_with_image(user=request.user, image=image), status=303)

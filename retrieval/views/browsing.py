@@ -1,0 +1,95 @@
+"""Datasets and images."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import permission_required
+from django.core.paginator import Paginator
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+
+from retrieval.models import Dataset, MedicalImage, ModelVersion
+from retrieval.views.files import private_image
+
+PAGE = 60
+IMPORT_JOBS_SHOWN = 10
+SORTS = {"name": "name", "-name": "-name", "images": "image_count", "-images": "-image_count", "-newest": "-newest"}
+
+may_see_datasets = permission_required("retrieval.view_dataset", raise_exception=True)
+may_see_images = permission_required("retrieval.view_medicalimage", raise_exception=True)
+
+
+@require_GET
+@may_see_datasets
+def dataset_list(request: HttpRequest) -> HttpResponse:
+    q = request.GET.get("q", "").strip()
+    sort = request.GET.get("sort", "name")
+    datasets = Dataset.objects.with_counts(ModelVersion.objects.active()).filter(name__icontains=q)
+    context = {"datasets": datasets.order_by(SORTS.get(sort, "name")), "q": q, "sort": sort}
+    return render(request, "retrieval/dataset_list.html", context)
+
+
+@require_GET
+@may_see_datasets
+def dataset_detail(request: HttpRequest, pk: int) -> HttpResponse:
+    version = ModelVersion.objects.active()
+    dataset = get_object_or_404(Dataset.objects.with_counts(version), pk=pk)
+    label = request.GET.get("label")
+    images = dataset.images.all() if label is None else dataset.images.filter(label=label)
+    context = {
+        "dataset": dataset,
+        "classes": _classes(dataset),
+        "page": Paginator(images.order_by("label", "pk"), PAGE).get_page(request.GET.get("page")),
+        "selected_label": label,
+        "import_jobs": _import_jobs(request, dataset=dataset),
+        "image_count": dataset.image_count,
+        "searchable_count": dataset.searchable_count,
+    }
+    return render(request, "retrieval/dataset_detail.html", context)
+
+
+def _classes(dataset: Dataset) -> list[dict[str, Any]]:
+    """One row a class: its label, count, share of the dataset, commonest modality and body part, and a sample."""
+    rows = list(dataset.images.classes())
+    total = sum(row["count"] for row in rows) or 1
+    samples = dict(MedicalImage.objects.filter(pk__in=[row["sample"] for row in rows]).values_list("pk", "uuid"))
+    return [{**row, "share": row["count"] / total, "sample_uuid": samples[row["sample"]]} for row in rows]
+
+
+def _import_jobs(request: HttpRequest, *, dataset: Dataset) -> list[Any]:
+    if not request.user.has_perm("retrieval.view_importjob"):
+        return []
+    return list(dataset.import_jobs.prefetch_related("rejections")[:IMPORT_JOBS_SHOWN])
+
+
+@require_GET
+@may_see_images
+def image_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    image = _visible_image(request, uuid)
+    siblings = image.dataset.images
+    version = ModelVersion.objects.active()
+    context = {
+        "image": image,
+        "attributes": image.described(),
+        "is_searchable": version is not None and image.embeddings.filter(model_version=version).exists(),
+        "previous": siblings.filter(pk__lt=image.pk).order_by("-pk").first(),
+        "next": siblings.filter(pk__gt=image.pk).order_by("pk").first(),
+    }
+    return render(request, "retrieval/image_detail.html", context)
+
+
+@require_GET
+@may_see_images
+def image_preview(request: HttpRequest, uuid: UUID) -> FileResponse:
+    return private_image(_visible_image(request, uuid).preview, content_type="image/png")
+
+
+@require_GET
+@may_see_images
+def image_thumbnail(request: HttpRequest, uuid: UUID) -> FileResponse:
+    return private_image(_visible_image(request, uuid).thumbnail, content_type="image/jpeg")
+
+
+def _visible_image(request: HttpRequest, uuid: UUID) -> MedicalImage:
+    return get_object_or_404(MedicalImage.objects.visible_to(request.user).select_related("dataset"), uuid=uuid)

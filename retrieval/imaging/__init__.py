@@ -7,8 +7,8 @@ process does, so that the processes that talk to users and to the database stay 
 from retrieval.imaging.archives import Member, Source, open_source
 from retrieval.imaging.errors import FileRefused
 from retrieval.imaging.limits import ACCEPTED, ArchiveLimits, Limits
-from retrieval.imaging.manifest import Described, labels_for
-from retrieval.imaging.parallel import render_many, render_members
+from retrieval.imaging.manifest import Described
+from retrieval.imaging.parallel import in_order
 from retrieval.imaging.rendering import Rendering
 from retrieval.imaging.sandbox import Decoder
 
@@ -22,8 +22,6 @@ __all__ = [
     "Member",
     "Rendering",
     "Source",
-    "labels_for",
+    "in_order",
     "open_source",
-    "render_many",
-    "render_members",
 ]

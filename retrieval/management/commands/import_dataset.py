@@ -1,0 +1,59 @@
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from retrieval.management.base import ReportingCommand, progress_bar
+from retrieval.models import Dataset, ImportJob
+from retrieval.services import jobs
+from retrieval.services.importing import import_dataset
+
+
+class Command(ReportingCommand):
+    help = "Import a folder or zip of PNG, JPEG, TIFF and DICOM images into a dataset, made if it does not exist."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("path", type=Path, help="a folder or a zip archive")
+        parser.add_argument("--name", required=True, help="the dataset's name")
+
+    def work(self, options: dict[str, Any]) -> dict[str, Any]:
+        name = options["name"].strip()
+        if not name or len(name) > 100:
+            raise CommandError("A dataset's name has 1 to 100 characters.")
+        if not options["path"].exists():
+            raise CommandError("There is no such folder or file.")
+        started = time.perf_counter()
+        dataset, is_new = Dataset.objects.get_or_create(name=name)
+        job = ImportJob.objects.create(dataset=dataset, source_path=str(options["path"].resolve()))
+        self._run(job)
+        job.refresh_from_db()
+        if job.reason:
+            if is_new:
+                dataset.delete()
+            raise jobs.JobFailed(job.reason)
+        return {
+            "dataset": name,
+            "accepted": job.accepted,
+            "duplicates": job.duplicates,
+            "rejected": list(job.rejections.values("file", "reason")),
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+
+    def _run(self, job: ImportJob) -> None:
+        claimed = jobs.claim(ImportJob, job.pk)
+        if claimed:
+            with progress_bar("files") as progress, jobs.failures_recorded(claimed):
+                import_dataset(claimed, index_afterwards=False, progress=progress)
+
+    def describe(self, report: dict[str, Any]) -> None:
+        self.stdout.write(
+            f"{report['dataset']}: {report['accepted']} accepted, {report['duplicates']} duplicates, "
+            f"{len(report['rejected'])} rejected, in {report['seconds']:.1f} s."
+        )
+        for rejected in report["rejected"]:
+            self.stdout.write(f"  {rejected['file']}: {rejected['reason']}")
+        if report["accepted"]:
+            self.stdout.write("Next: `manage.py index` makes the new images searchable.")

@@ -1,0 +1,59 @@
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from retrieval.management.base import ReportingCommand, progress_bar
+from retrieval.models import ModelVersion
+from retrieval.services.indexing import create_index_job, work_on_index_job
+from retrieval.services.versions import active_version
+
+
+class Command(ReportingCommand):
+    help = "Embed all images that a model version has not embedded yet, together with whatever workers are free."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--model-version", type=int, metavar="N", help="the active one unless given")
+
+    def work(self, options: dict[str, Any]) -> dict[str, Any]:
+        version = _version(options["model_version"])
+        already = version.embeddings.count()
+        started = time.perf_counter()
+        job = create_index_job(version=version, publish=False)
+        with progress_bar("images") as progress:
+            work_on_index_job(job, progress=progress)
+        seconds = time.perf_counter() - started
+        indexed = version.embeddings.count() - already
+        failed = [
+            {"image": str(failure.image.uuid), "reason": failure.reason}
+            for failure in job.failures.select_related("image")
+        ]
+        failed += [{"image": "", "reason": batch.reason} for batch in job.batches.filter(status="failed")]
+        return {
+            "model_version": version.number,
+            "indexed": indexed,
+            "already": already,
+            "failed": failed,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(indexed / seconds, 2) if indexed else 0.0,
+        }
+
+    def describe(self, report: dict[str, Any]) -> None:
+        self.stdout.write(
+            f"Model version {report['model_version']}: {report['indexed']} images indexed, {report['already']} were "
+            f"already, {len(report['failed'])} failed, in {report['seconds']:.1f} s "
+            f"({report['images_per_second']:.1f} images a second)."
+        )
+        for failed in report["failed"]:
+            self.stdout.write(f"  image {failed['image']}: {failed['reason']}")
+
+
+def _version(number: int | None) -> ModelVersion:
+    if number is None:
+        return active_version()
+    try:
+        return ModelVersion.objects.get(number=number)
+    except ModelVersion.DoesNotExist as error:
+        raise CommandError(f"There is no model version {number}.") from error

@@ -7,7 +7,17 @@ import sys
 from cbmir_site import embedded
 
 # Commands that read no data: they must work where no server can be started (image builds, linters).
-WITHOUT_SERVERS = {"help", "version", "--help", "--version", "-h", "check", "collectstatic", "makemigrations", "startapp"}
+WITHOUT_SERVERS = {
+    "help",
+    "version",
+    "--help",
+    "--version",
+    "-h",
+    "check",
+    "collectstatic",
+    "makemigrations",
+    "startapp",
+}
 
 
 def main() -> None:

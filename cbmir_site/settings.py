@@ -1,7 +1,5 @@
 """All settings, from the environment where an installation may differ. docs/operations.md lists the variables."""
 
-from pathlib import Path
-
 import environ
 
 from cbmir_site.paths import BASE_DIR, data_dir, secret

@@ -82,7 +82,9 @@ class Source:
             if name != manifest_name
         ]
 
-    def _read_manifest(self, name: str, entry: tuple[int, object], *, limits: ArchiveLimits) -> dict[str, dict[str, str]]:
+    def _read_manifest(
+        self, name: str, entry: tuple[int, object], *, limits: ArchiveLimits
+    ) -> dict[str, dict[str, str]]:
         size, key = entry
         if size > limits.manifest_bytes:
             raise FileRefused(f"{MANIFEST} is larger than {limits.manifest_bytes // MIB} MB.")
@@ -153,7 +155,9 @@ class ZipSource(Source):
     def _check_sizes(self, *, packed: int) -> None:
         unpacked = sum(entry.file_size for entry in self.zip.infolist())
         if unpacked > self.limits.total_bytes:
-            raise FileRefused(f"The archive unpacks to more than {self.limits.total_bytes // GIB} GB: import it in parts.")
+            raise FileRefused(
+                f"The archive unpacks to more than {self.limits.total_bytes // GIB} GB: import it in parts."
+            )
         if unpacked > max(self.limits.ratio_from_bytes, packed * self.limits.ratio):
             raise FileRefused("The archive unpacks to far more than its own size, as archives made to do harm do.")
 

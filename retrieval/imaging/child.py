@@ -17,7 +17,9 @@ from retrieval.imaging.errors import FileRefused
 from retrieval.imaging.framing import write_message
 from retrieval.imaging.limits import Limits
 
-TOO_MUCH_MEMORY = "Reading this file takes more memory than one file may use. Export it smaller, or without compression."
+TOO_MUCH_MEMORY = (
+    "Reading this file takes more memory than one file may use. Export it smaller, or without compression."
+)
 BROKEN = "The file is damaged in a way that stops the program that reads it. Export it again from where it came from."
 
 

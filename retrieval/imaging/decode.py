@@ -27,4 +27,3 @@ def _check_length(path: Path, *, limits: Limits) -> None:
         raise FileRefused("The file is empty.")
     if length > limits.file_bytes:
         raise FileRefused(f"The file is larger than {limits.file_bytes // MIB} MB, the most that is read.")
-

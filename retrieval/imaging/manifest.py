@@ -27,7 +27,9 @@ def read_manifest(content: bytes) -> dict[str, dict[str, str]]:
         text = content.decode("utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(text), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise FileRefused(f"{MANIFEST} is not a table in CSV format with UTF-8 text: correct it and try again.") from error
+        raise FileRefused(
+            f"{MANIFEST} is not a table in CSV format with UTF-8 text: correct it and try again."
+        ) from error
     if rows and "file" not in rows[0]:
         raise FileRefused(f"{MANIFEST} has no column named file: its first line must name the columns.")
     return {

@@ -41,9 +41,7 @@ def in_order(
                 future.cancel()
 
 
-def _with_decoder(
-    work: Callable[[Decoder, Item], Result], item: Item, decoders: "SimpleQueue[Decoder]"
-) -> Result:
+def _with_decoder(work: Callable[[Decoder, Item], Result], item: Item, decoders: "SimpleQueue[Decoder]") -> Result:
     decoder = decoders.get()
     try:
         return work(decoder, item)

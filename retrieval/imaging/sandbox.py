@@ -106,7 +106,12 @@ class Decoder:
 
 def _start(limits: Limits) -> subprocess.Popen[bytes]:
     # Nothing of our environment: it holds the database's address and the site's keys.
-    environment = {"PYTHONPATH": str(_CODE), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    environment = {
+        "PYTHONPATH": str(_CODE),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "1",
+    }
     return subprocess.Popen(
         [sys.executable, "-m", "retrieval.imaging.child", json.dumps(asdict(limits))],
         cwd=_CODE,

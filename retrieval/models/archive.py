@@ -28,9 +28,11 @@ class DatasetQuerySet(models.QuerySet):
 
     def synthetic_share(self) -> str:
         """Whether "all", "some" or "none" of the datasets that hold images are synthetic demo data."""
-        kinds = set(self.filter(Exists(MedicalImage.objects.filter(dataset=OuterRef("pk")))).values_list(
-            "is_synthetic", flat=True
-        ))
+        kinds = set(
+            self.filter(Exists(MedicalImage.objects.filter(dataset=OuterRef("pk")))).values_list(
+                "is_synthetic", flat=True
+            )
+        )
         return {(True,): "all", (False, True): "some"}.get(tuple(sorted(kinds)), "none")
 
 

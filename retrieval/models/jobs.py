@@ -71,9 +71,7 @@ class Job(models.Model):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["status"], condition=Q(status__in=("queued", "running")), name="%(class)s_unfinished"
-            )
+            models.Index(fields=["status"], condition=Q(status__in=("queued", "running")), name="%(class)s_unfinished")
         ]
 
     @property

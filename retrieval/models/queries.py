@@ -53,9 +53,7 @@ class Query(Job):
         verbose_name_plural = "queries"
         constraints = [
             *Job.Meta.constraints,
-            models.CheckConstraint(
-                condition=~Q(status="done") | Q(vector__isnull=False), name="query_done_has_vector"
-            ),
+            models.CheckConstraint(condition=~Q(status="done") | Q(vector__isnull=False), name="query_done_has_vector"),
         ]
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ class ModelVersionQuerySet(models.QuerySet):
 class ModelVersion(models.Model):
     """A network with its weights, preprocessing and projection, all in one safetensors file.
 
-        ready <--activate / another one activated--> active
+    ready <--activate / another one activated--> active
     """
 
     class Status(models.TextChoices):

@@ -24,7 +24,9 @@ JobT = TypeVar("JobT", bound=Job)
 
 # A message is taken for lost when the row still waits this long and the queue is empty.
 LOST_AFTER = timedelta(seconds=5)
-INTERRUPTED = "The worker was interrupted {attempts} times while working on this. Look at the worker's log, then try again."
+INTERRUPTED = (
+    "The worker was interrupted {attempts} times while working on this. Look at the worker's log, then try again."
+)
 
 
 class ClaimLost(Exception):
@@ -121,8 +123,10 @@ def _sweep_stalled(model: type[Job]) -> int:
     )
     pks = list(stalled.values_list("pk", flat=True))
     # The same condition again: a heartbeat may have come in between.
-    return model.objects.stalled().filter(pk__in=pks).update(
-        status=JobStatus.QUEUED, queued_at=now - LOST_AFTER, lease_expires_at=None
+    return (
+        model.objects.stalled()
+        .filter(pk__in=pks)
+        .update(status=JobStatus.QUEUED, queued_at=now - LOST_AFTER, lease_expires_at=None)
     )
 
 
@@ -148,5 +152,5 @@ def _queue_length(queue: str) -> int:
 Progress = Callable[[int, int | None], None]
 
 
-def silent(done: int, total: int | None) -> None:  # noqa: ARG001
+def silent(done: int, total: int | None) -> None:
     """The progress function of who does not watch."""

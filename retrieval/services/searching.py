@@ -58,7 +58,7 @@ def find_neighbours(
     *,
     version: ModelVersion,
     k: int = TOP_K,
-    narrowed: SearchFilter = SearchFilter(),  # noqa: B008 - frozen
+    narrowed: SearchFilter = SearchFilter(),
 ) -> list[Neighbour]:
     """The k images nearest to an L2-normalised vector, exactly, nearest first.
 
@@ -93,7 +93,7 @@ def ask_again(query: Query) -> Query:
 
 
 def ask_with_image(*, user: AbstractBaseUser, image: MedicalImage) -> Query:
-    """"More like this": ask with an image of the archive."""
+    """ "More like this": ask with an image of the archive."""
     with transaction.atomic():
         query = Query.objects.create(user=user, image=image)
         jobs.enqueue(query)

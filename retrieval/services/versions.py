@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Images from which the projection of an untrained or frozen network is made.
 PROJECTION_SAMPLE = 256
+UNTRAINED = "Untrained: all weights are random. Neighbours share brightness and texture, not anatomy."
 # The published network's classes. A head that was never trained answers nothing, but the network has one.
 HEAD_CLASSES = 18
 
@@ -83,7 +84,7 @@ def create_model_version(
             digest=digest,
             architecture=architecture,
             weights_source=weights if isinstance(source, str) else ModelVersion.Weights.FILE,
-            weights_report=report.summary(),
+            weights_report=UNTRAINED if source == "none" else report.summary(),
         )
 
 

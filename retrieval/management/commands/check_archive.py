@@ -17,7 +17,9 @@ class Command(ReportingCommand):
             for name in report[title]:
                 self.stdout.write(f"  {title.replace('_', ' ')[:-1]}: {name}")
         if report["stalled_jobs"]:
-            self.stdout.write(f"  {report['stalled_jobs']} jobs have stalled; workers take them up again by themselves.")
+            self.stdout.write(
+                f"  {report['stalled_jobs']} jobs have stalled; workers take them up again by themselves."
+            )
         self.stdout.write("ok" if report["ok"] else "NOT ok")
 
     def check_report(self, report: dict[str, Any]) -> None:

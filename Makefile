@@ -1,0 +1,33 @@
+# setup, run, test, check, bench: see README.md. Needs Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup run test check bench
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+run: setup
+	@exec $(BIN)/python -m cbmir_site.run
+
+test: check
+	$(BIN)/python -m tests.browser_setup
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy cbmir_site retrieval training
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks

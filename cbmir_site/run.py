@@ -1,0 +1,111 @@
+"""`make run`: everything in the foreground, from an empty folder to a site that answers.
+
+Starts the embedded servers where none are named, migrates, makes the demo archive, and then runs the processes of
+supervisord.conf until Ctrl-C. What it started it stops, and nothing else.
+"""
+
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import FrameType
+
+from cbmir_site import embedded
+from cbmir_site.paths import BASE_DIR, data_dir
+
+STOP_SECONDS = 40
+
+
+def main() -> int:
+    port = int(os.environ.get("PORT") or 8000)
+    if _is_taken(port):
+        _say(f"Port {port} is in use by another program. Choose another one: PORT={port + 1} make run")
+        return 1
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cbmir_site.settings")
+    # A terminal that is closed, or `kill`, ends it as Ctrl-C does: through the `finally` of everything below.
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        embedded.use_servers()
+        _prepare(port=port)
+        return _supervise(port=port)
+    except KeyboardInterrupt:
+        _say("Stopped.")
+        return 130
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"cbmir: {line}\n")
+    sys.stderr.flush()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_bind_address(), port))
+        except OSError:
+            return True
+    return False
+
+
+def _bind_address() -> str:
+    return os.environ.get("BIND") or "127.0.0.1"
+
+
+def _prepare(*, port: int) -> None:
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from django.core.management import call_command
+
+    from retrieval.services import demo
+
+    call_command("migrate", verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
+    logins = demo.create_demo_logins() if settings.DEMO else None
+    if settings.DEMO:
+        demo.create_demo_archive(say=_say)
+    demo.create_first_version(architecture=settings.INITIAL_ARCHITECTURE, weights=settings.INITIAL_WEIGHTS, say=_say)
+    _say(f"The site answers at http://{_bind_address()}:{port}/ in a moment. Ctrl-C stops it.")
+    if logins and logins.exists():
+        _say(f"Demo logins: {logins}")
+
+
+def _supervise(*, port: int) -> int:
+    environment = {
+        **os.environ,
+        "PORT": str(port),
+        "BIND": _bind_address(),
+        "CBMIR_DATA_DIR": str(data_dir()),
+        "CBMIR_SCRIPTS": sysconfig.get_path("scripts"),
+        # Workers as root are how containers run; supervisord wants it said.
+        "CBMIR_USER": pwd.getpwuid(os.getuid()).pw_name,
+    }
+    supervisord = Path(sysconfig.get_path("scripts")) / "supervisord"
+    child = subprocess.Popen(
+        [str(supervisord), "-n", "-c", str(BASE_DIR / "supervisord.conf")], cwd=BASE_DIR, env=environment
+    )
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        # Ctrl-C reached supervisord too; a second signal to it does no harm.
+        child.terminate()
+        child.wait(timeout=STOP_SECONDS)
+        raise
+    finally:
+        if child.poll() is None:
+            child.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

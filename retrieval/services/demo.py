@@ -1,0 +1,90 @@
+"""What a fresh installation shows: people to log in as, a synthetic archive, and a model version to search it with.
+
+Each step does nothing where its result exists, so a first start that was interrupted goes on where it was.
+"""
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+from cbmir_site.paths import write_private
+from retrieval.models import Dataset, ImportJob, ModelVersion
+from retrieval.services import jobs
+from retrieval.services.importing import import_dataset
+from retrieval.services.indexing import create_index_job
+from retrieval.services.versions import activate_model_version, create_model_version
+
+ROLES = ("clinician", "staff", "admin")
+SYNTHETIC = "Synthetic phantoms"
+SAMPLES = "DICOM samples"
+Say = Callable[[str], None]
+
+
+def create_demo_logins() -> Path:
+    """Make one person a role, with random passwords in a file that only its owner reads; never a second time."""
+    path = settings.DATA_DIR / "demo-logins.json"
+    people = get_user_model().objects
+    if people.exists():
+        return path
+    logins = {role: {"username": role, "password": secrets.token_urlsafe(12)} for role in ROLES}
+    # The file first: people whose passwords nobody knows would be of no use.
+    write_private(path, json.dumps(logins, indent=2) + "\n")
+    with transaction.atomic():
+        for role, login in logins.items():
+            person = people.create_user(**login, is_staff=role != "clinician")
+            person.groups.add(Group.objects.get(name=role))
+    return path
+
+
+def create_demo_archive(*, say: Say) -> None:
+    """Draw and import the synthetic archive and the DICOM samples, once."""
+    from retrieval.demo.archive import write_demo_archive
+    from retrieval.demo.dicom_samples import write_dicom_samples
+
+    description = "Drawn by a program, to try the site with. Not for clinical use."
+    _import_once(SYNTHETIC, write=write_demo_archive, description=description, is_synthetic=True, say=say)
+    description = "Test files of the pydicom project, and a synthetic CT series. Not for clinical use."
+    _import_once(SAMPLES, write=write_dicom_samples, description=description, is_synthetic=False, say=say)
+
+
+def _import_once(name: str, *, write: Callable[[Path], int], description: str, is_synthetic: bool, say: Say) -> None:
+    if ImportJob.objects.filter(dataset__name=name, status="done").exists():
+        return
+    say(f"Making the demo dataset “{name}” ...")
+    folder = settings.WORK_DIR / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write(folder)
+    dataset, _ = Dataset.objects.get_or_create(
+        name=name, defaults={"description": description, "is_synthetic": is_synthetic}
+    )
+    job = jobs.claim(ImportJob, ImportJob.objects.create(dataset=dataset, source_path=str(folder)).pk)
+    if job:
+        with jobs.failures_recorded(job):
+            import_dataset(job, index_afterwards=False)
+        say(f"  {job.accepted} files imported.")
+    shutil.rmtree(folder)
+
+
+def create_first_version(*, architecture: str, weights: str, say: Say) -> None:
+    """Put a model version into service where there is none: with ImageNet weights where they can be had."""
+    from retrieval.network.errors import WeightsUnavailable
+
+    if ModelVersion.objects.active():
+        return
+    say(f"Making the first model version ({architecture} network, weights: {weights}) ...")
+    try:
+        version = create_model_version(architecture=architecture, weights=weights)
+    except WeightsUnavailable as error:
+        say(f"  {error.reason} Starting with an untrained network instead.")
+        version = create_model_version(architecture=architecture, weights="none")
+    activate_model_version(version)
+    create_index_job(version=version, publish=True)
+    say(f"  {version.weights_report} Workers index the archive now.")

@@ -136,7 +136,8 @@ def _draw_stroke(pen: ImageDraw.ImageDraw, *, path: Stroke) -> None:
     widths = np.linspace(path.start, path.end, len(curve)) * SIZE * OVERSAMPLING / 2
     for (x0, y0), (x1, y1), width in zip(curve[:-1], curve[1:], widths[1:], strict=True):
         pen.line((x0, y0, x1, y1), fill=255, width=max(1, round(width)))
-        # A dot at each joint closes the wedge that Pillow leaves between two thick lines.
+    for (x, y), width in zip(curve, widths, strict=True):
+        # A dot at each joint closes the wedge that Pillow leaves between two thick lines, and rounds the ends.
         if width > 3:
             r = width / 2
-            pen.ellipse((x1 - r, y1 - r, x1 + r, y1 + r), fill=255)
+            pen.ellipse((x - r, y - r, x + r, y + r), fill=255)

@@ -97,10 +97,9 @@ def _add_findings(density: np.ndarray, *, subject: Subject, digits: list[list[li
     finger = digits[subject.count(low=2, high=4)]
     x, y = np.mean(finger[1], axis=0)
     if subject.has(0.25):
-        canvas.paint(
-            density, mask=canvas.strokes([Stroke([(x - 0.06, y), (x + 0.06, y + 0.01)], 0.035, 0.035)]), value=1.0
-        )
+        ring = canvas.strokes([Stroke([(x - 0.06, y), (x + 0.06, y + 0.01)], 0.035, 0.035)])
+        canvas.paint(density, mask=ring, value=1.0)
     x, y = np.mean(finger[0], axis=0)
     if subject.has(0.3):
         crack = canvas.strokes([Stroke([(x - 0.06, y + 0.04), (x, y), (x + 0.06, y - 0.04)], 0.018, 0.018)])
-        density -= 0.3 * crack
+        density -= 0.3 * crack * canvas.outline(finger[0])

@@ -4,22 +4,14 @@ import os
 import secrets
 from pathlib import Path
 
+from retrieval.private_file import write_private
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def data_dir() -> Path:
     """The folder of all state: `var/` beside the code, or CBMIR_DATA_DIR."""
     return Path(os.environ.get("CBMIR_DATA_DIR") or BASE_DIR / "var").resolve()
-
-
-def write_private(path: Path, text: str) -> None:
-    """Create `path` readable by its owner only, from its first byte on; an existing file is replaced whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def secret(name: str) -> str:

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 @worker_process_init.connect
-def prepare_search(**signal: object) -> None:
+def prepare_search(**signal: object) -> None:  # noqa: ARG001
     """In the processes that answer queries; a worker that cannot do it now does it with its first query."""
     if "search" in current_app.amqp.queues.consume_from:
         try:

@@ -1,6 +1,7 @@
 """Fundus phantom: the back of the eye in colour, disc, vessels and macula inside the round mask of the camera."""
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,7 @@ VEIN, ARTERY, BLOOD, EXUDATE, MACULA = (
     (0.42, 0.13, 0.06),
 )
 DISC, CUP = (0.98, 0.76, 0.42), (1.0, 0.93, 0.72)
-# The great vessels of the right half of the disc's surroundings, from the disc (0, 0) around the macula at (-0.62, 0.04).
+# The great vessels of one half, from the disc at (0, 0) around the macula at (-0.62, 0.04).
 ARCADES: tuple[list[Point], ...] = (
     [(0.0, -0.02), (-0.04, -0.2), (-0.2, -0.4), (-0.48, -0.5), (-0.8, -0.42), (-1.05, -0.25)],
     [(0.0, 0.02), (-0.05, 0.22), (-0.22, 0.44), (-0.5, 0.53), (-0.82, 0.45), (-1.08, 0.28)],
@@ -61,7 +62,7 @@ def _paint_vessels(image: np.ndarray, *, subject: Subject, place: partial) -> No
             path = [(x + offset * abs(x + y), y * (1.0 - 1.2 * offset)) for x, y in arcade]
             path = [path[0], *(subject.point(p, reach=0.03) for p in path[1:])]
             tree.append(Stroke(place(path), thick * width, 0.35 * thick * width))
-            for root, tip in zip(path[1:-1], path[2:], strict=True):
+            for root, tip in pairwise(path[1:]):
                 heading = float(np.arctan2(tip[1] - root[1], tip[0] - root[0]))
                 for turn in (-0.8, 0.8):
                     twig = branches(

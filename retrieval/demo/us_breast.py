@@ -18,7 +18,7 @@ def us_breast(subject: Subject) -> np.ndarray:
     echo = texture.bent(echo, subject=subject, wobble=0.025, sigma=12.0)
     echo = texture.posed(echo, subject=subject, turn=0.03, move=0.03)
     bottom = subject.near(0.84, by=0.1)
-    field = (canvas.X > LEFT) & (canvas.X < RIGHT) & (canvas.Y > TOP) & (canvas.Y < bottom)
+    field = (canvas.X > LEFT) & (canvas.X < RIGHT) & (canvas.Y > TOP) & (bottom > canvas.Y)
     return insonified(echo, subject=subject, field=field.astype(np.float32))
 
 

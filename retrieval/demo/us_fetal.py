@@ -1,5 +1,7 @@
 """Ultrasound phantom of a fetus in profile, curved probe: lying on its back in dark fluid, face upwards."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from retrieval.demo import canvas, texture
@@ -120,7 +122,7 @@ def _paint_limbs(child: np.ndarray, *, subject: Subject) -> None:
     arm, leg = [(0.26, -0.12), (0.34, -0.34), hand], [(0.78, 0.02), knee, (0.98, -0.1)]
     for path, wide in ((arm, 0.1), (leg, 0.14)):
         canvas.paint(child, mask=canvas.strokes([Stroke(path, wide, 0.7 * wide)]), value=0.48)
-        for start, end in zip(path[:-1], path[1:], strict=True):
+        for start, end in pairwise(path):
             shaft = [(0.85 * start[0] + 0.15 * end[0], 0.85 * start[1] + 0.15 * end[1])]
             shaft.append((0.15 * start[0] + 0.85 * end[0], 0.15 * start[1] + 0.85 * end[1]))
             canvas.paint(child, mask=canvas.strokes([Stroke(shaft, 0.03, 0.03)]), value=0.95)

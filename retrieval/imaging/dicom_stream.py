@@ -5,6 +5,7 @@ import zlib
 from typing import Any, BinaryIO
 
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomFileLike
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import (
@@ -77,7 +78,7 @@ def _with_meta(data: bytes, *, syntax: UID | None) -> BinaryIO:
     meta.TransferSyntaxUID = syntax or _guessed_syntax(data)
     stream = io.BytesIO()
     stream.write(_PREAMBLE)
-    write_file_meta_info(stream, meta, enforce_standard=False)
+    write_file_meta_info(DicomFileLike(stream), meta, enforce_standard=False)
     stream.write(data)
     stream.seek(0)
     return stream

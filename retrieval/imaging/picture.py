@@ -1,6 +1,5 @@
 """A decoded frame as an array, and the arithmetic that both readers share."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,7 +20,7 @@ class Picture:
     attributes: dict[str, str | int | float] = field(default_factory=dict)
 
 
-def chosen_frames(*, count: int, frames: Literal["all", "middle"]) -> Sequence[int]:
+def chosen_frames(*, count: int, frames: Literal["all", "middle"]) -> range | tuple[int, ...]:
     """Return the 0-based indices to decode."""
     return range(count) if frames == "all" else (count // 2,)
 

@@ -1,18 +1,21 @@
 """The archive: datasets, the files they came in, and the images in those files."""
 
 import uuid
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import models
 from django.db.models import Count, Exists, Max, Min, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
+if TYPE_CHECKING:
+    from retrieval.models.versions import ModelVersion
+
 
 class DatasetQuerySet(models.QuerySet):
-    def with_counts(self, version: models.Model | None) -> Self:
+    def with_counts(self, version: "ModelVersion | None") -> Self:
         """Annotate image_count, class_count, newest, and searchable_count: embedded by `version`.
 
         Subqueries, since joins to images and to embeddings at once would multiply the rows.
@@ -76,10 +79,10 @@ class StoredFile(models.Model):
 
 
 class MedicalImageQuerySet(models.QuerySet):
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+    def visible_to(self, user: User | AnonymousUser) -> Self:
         return self if user.has_perm("retrieval.view_medicalimage") else self.none()
 
-    def without_embedding(self, version: models.Model) -> Self:
+    def without_embedding(self, version: "ModelVersion") -> Self:
         embeddings = version.embeddings.filter(image=OuterRef("pk"))
         return self.filter(~Exists(embeddings))
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import ClassVar, Self
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
@@ -17,7 +17,7 @@ from retrieval.models.versions import EMBEDDING_DIMENSION, ModelVersion
 
 
 class QueryQuerySet(JobQuerySet):
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> Self:
+    def visible_to(self, user: User | AnonymousUser) -> Self:
         """Own queries only: what a colleague asks is nobody else's business."""
         return self.filter(user=user) if user.is_authenticated else self.none()
 
@@ -45,7 +45,7 @@ class Query(Job):
     embed_ms = models.FloatField(null=True)
     search_ms = models.FloatField(null=True)
 
-    objects = QueryQuerySet.as_manager()
+    objects = QueryQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta(Job.Meta):
         ordering = ["-pk"]

@@ -1,16 +1,19 @@
 """Model versions and the embeddings that each has made."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from django.db import models
 from django.db.models import Max, Q
 from pgvector.django import CosineDistance, HalfVectorField
 
+if TYPE_CHECKING:
+    import numpy as np
+
 EMBEDDING_DIMENSION = 512
 
 
-class ModelVersionQuerySet(models.QuerySet):
+class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def active(self) -> "ModelVersion | None":
         return self.filter(status=ModelVersion.Status.ACTIVE).first()
 
@@ -66,7 +69,7 @@ class EmbeddingQuerySet(models.QuerySet):
     def of(self, version: ModelVersion) -> Self:
         return self.filter(model_version=version)
 
-    def nearest(self, vector: Sequence[float]) -> Self:
+    def nearest(self, vector: "Sequence[float] | np.ndarray") -> Self:
         """Ordered by cosine distance (0..2) to `vector`. Never by 1 - distance: no index would serve it."""
         return self.annotate(distance=CosineDistance("vector", vector)).order_by("distance", "image_id")
 

@@ -14,8 +14,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import transaction
 
-from cbmir_site.paths import write_private
 from retrieval.models import Dataset, ImportJob, ModelVersion
+from retrieval.private_file import write_private
 from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import create_index_job

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
@@ -128,7 +129,8 @@ def _store_frame(rendering: Rendering, *, fetched: _Fetched) -> MedicalImage:
     """Write preview and thumbnail of a frame, and describe it in a row that is not saved yet."""
     frame_number = rendering.frame_number or 1
     uuid = naming.image_uuid(dataset_pk=fetched.dataset_pk, sha256=fetched.sha256, frame_number=frame_number)
-    told, known = fetched.member.described, rendering.attributes
+    told = fetched.member.described
+    known: dict[str, Any] = dict(rendering.attributes)
     return MedicalImage(
         uuid=uuid,
         dataset_id=fetched.dataset_pk,
@@ -156,8 +158,8 @@ def _store_frame(rendering: Rendering, *, fetched: _Fetched) -> MedicalImage:
 def _forget_files(stored: _Stored) -> None:
     """A file that is refused midway leaves nothing behind."""
     for image in stored.images:
-        default_storage.delete(image.preview.name)
-        default_storage.delete(image.thumbnail.name)
+        image.preview.delete(save=False)
+        image.thumbnail.delete(save=False)
     stored.images.clear()
 
 

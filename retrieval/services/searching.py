@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
 from django.db import transaction
 
@@ -65,7 +65,7 @@ def find_neighbours(
     Two queries: the first sorts narrow rows of (image, distance), the second fetches the k images it names.
     """
     ranked = Embedding.objects.of(version).filter(**narrowed.conditions()).nearest(vector)
-    nearest = list(ranked.values_list("image_id", "distance")[:k])
+    nearest = list(ranked.values_list("image_id", "distance")[:k])  # type: ignore[misc]
     images = MedicalImage.objects.select_related("dataset", "original").in_bulk([pk for pk, _ in nearest])
     return [
         Neighbour(rank=rank, image=images[pk], distance=distance)
@@ -74,7 +74,7 @@ def find_neighbours(
     ]
 
 
-def ask_with_upload(*, user: AbstractBaseUser, upload: File) -> Query:
+def ask_with_upload(*, user: User, upload: File) -> Query:
     """Store the file, commit the query, then queue it: what was accepted is never lost."""
     query = Query(user=user)
     query.upload.save(naming.query_upload_name(query.uuid), upload, save=False)
@@ -92,7 +92,7 @@ def ask_again(query: Query) -> Query:
         return ask_with_upload(user=query.user, upload=kept)
 
 
-def ask_with_image(*, user: AbstractBaseUser, image: MedicalImage) -> Query:
+def ask_with_image(*, user: User, image: MedicalImage) -> Query:
     """ "More like this": ask with an image of the archive."""
     with transaction.atomic():
         query = Query.objects.create(user=user, image=image)

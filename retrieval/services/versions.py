@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from django.core.files import File
 from django.core.files.storage import default_storage
@@ -71,7 +71,8 @@ def create_model_version(
     from retrieval.network.weights import initial_weights, save_version
 
     network = build_network(architecture, classes=HEAD_CLASSES, seed=seed)
-    source = weights if weights in ("imagenet", "none") else Path(weights)
+    source: Literal["imagenet", "none"] | Path
+    source = cast(Literal["imagenet", "none"], weights) if weights in ("imagenet", "none") else Path(weights)
     report = initial_weights(network, source=source)
     preprocessing = preprocessing_for(source, otherwise=CAFFE if caffe_preprocessing else TORCHVISION)
     unprojected = Embedder(network, preprocessing=preprocessing, projection=None)

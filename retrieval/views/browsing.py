@@ -43,8 +43,6 @@ def dataset_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "page": Paginator(images.order_by("label", "pk"), PAGE).get_page(request.GET.get("page")),
         "selected_label": label,
         "import_jobs": _import_jobs(request, dataset=dataset),
-        "image_count": dataset.image_count,
-        "searchable_count": dataset.searchable_count,
     }
     return render(request, "retrieval/dataset_detail.html", context)
 

@@ -1,0 +1,81 @@
+"""What all tests share. Servers are real: PostgreSQL, Redis, Celery workers, Chromium; no code of our own is mocked."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+from retrieval.models import ModelVersion
+from tests.pictures import drawn_pixels, png
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real images beside the project, or where CBMIR_TEST_DATA says; never part of the repository."""
+    named = os.environ.get("CBMIR_TEST_DATA")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real images at {folder} (CBMIR_TEST_DATA names another folder)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def media(settings: object, tmp_path: Path) -> Path:
+    """Each test has an archive folder of its own."""
+    folder = tmp_path / "media"
+    settings.MEDIA_ROOT, settings.WORK_DIR = folder, tmp_path / "work"  # type: ignore[attr-defined]
+    return folder
+
+
+@pytest.fixture
+def person(db: None) -> Callable[[str], User]:
+    """Make a user of a role: clinician, staff or admin."""
+
+    def make(role: str, *, name: str = "") -> User:
+        user = User.objects.create_user(name or role, password="correct horse", is_staff=role != "clinician")
+        user.groups.add(Group.objects.get(name=role))
+        return user
+
+    return make
+
+
+@pytest.fixture
+def logged_in(person: Callable[..., User]) -> Callable[..., Client]:
+    """Make a user of a role and return a browser in which they are logged in; `client.user` is the user."""
+
+    def make(role: str, *, name: str = "") -> Client:
+        client = Client()
+        client.user = person(role, name=name)  # type: ignore[attr-defined]
+        client.force_login(client.user)  # type: ignore[attr-defined]
+        return client
+
+    return make
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Path:
+    """Six drawn PNG files in two class folders."""
+    folder = tmp_path / "pictures"
+    for number in range(6):
+        path = folder / ("chest" if number < 3 else "hand") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(drawn_pixels(number)))
+    return folder
+
+
+@pytest.fixture
+def active_version(db: None) -> Iterator[ModelVersion]:
+    """An untrained narrow network, active."""
+    from retrieval.services.searching import query_decoder
+    from retrieval.services.versions import activate_model_version, create_model_version, load_embedder
+
+    version = create_model_version(architecture="narrow", weights="none")
+    activate_model_version(version)
+    version.refresh_from_db()
+    yield version
+    # Primary keys come again after a rollback, with other weights.
+    load_embedder.cache_clear()
+    query_decoder().close()

@@ -14,7 +14,8 @@ from retrieval.network.preprocessing import CAFFE, TORCHVISION, load_image, prep
 from retrieval.network.projection import Projection, l2_normalised
 from retrieval.network.vgg import VGG
 from retrieval.network.weights import initial_weights
-from tests.network.conftest import batch_of, drawn_pixels, png
+from tests.network.conftest import batch_of
+from tests.pictures import drawn_pixels, png
 
 
 def embedder_of(network: VGG, *, projection: Projection, precision: str = "float32") -> Embedder:

@@ -11,7 +11,8 @@ from torchvision import transforms
 
 from retrieval.network.errors import PreviewUnreadable
 from retrieval.network.preprocessing import CAFFE, TORCHVISION, Preprocessing, load_image, prepare
-from tests.network.conftest import batch_of, drawn_pixels, png
+from tests.network.conftest import batch_of
+from tests.pictures import drawn_pixels, png
 
 
 def test_loading_and_preparing_is_what_torchvision_does() -> None:

@@ -1,33 +1,24 @@
-"""How fast images become embeddings, and what surrounds the network costs beside it.
+"""How fast the Embedder turns images into embeddings, and what surrounds the network costs beside it.
 
-    python benchmarks/embedding.py [--json PATH] [--architecture published] [--batch 16] [--images 48]
+    python -m benchmarks.embedding [--architecture published] [--batch 16] [--images 48]
 
 All figures of one run come from the same process and the same network with random weights: speed does not depend on
-what a network has learnt. "plain" is the usual float32 loop over contiguous batches; "bare" is the forward pass alone,
-on prepared images, with the same modules in the format and precision that the Embedder chose, but without its packed
-weights and its small steps through the convolutions.
+what a network has learnt. The references are described in benchmarks/passes.py.
 """
 
 import argparse
-import io
-import json
-import platform
 import resource
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
-from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from benchmarks.measuring import interleaved, median, seconds_of
+from benchmarks.passes import bare_pass, device_details, plain_pass
+from benchmarks.pictures import smooth_pictures, write_smooth_pngs
+from benchmarks.report import Report
 from retrieval.network.embedder import Embedder
-from retrieval.network.execution import ModuleRunner, best_device, best_dtype
-from retrieval.network.preprocessing import TORCHVISION, load_image, prepare
+from retrieval.network.preprocessing import TORCHVISION, load_image
 from retrieval.network.projection import fit_projection
 from retrieval.network.version_file import save_version
 from retrieval.network.vgg import ARCHITECTURES, VGG, build_network
@@ -37,160 +28,86 @@ _QUERY_RUNS = 15
 
 
 def main() -> None:
-    """Measure, print a table, and write JSON where asked."""
     options = _options()
+    report = Report("embedding", options=options)
+    report.details |= device_details()
+    network = build_network(options.architecture, classes=18).eval()
     with tempfile.TemporaryDirectory() as folder:
-        figures = _measured(Path(folder), options=options)
-    report = {"figures": figures, "options": vars(options) | {"json": str(options.json)}, "machine": _machine()}
-    for name, value in figures.items():
-        print(f"{name:44s} {value:10.3f}")
-    print(json.dumps(report["machine"]))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        embedder = _load(network, path=Path(folder) / "version.safetensors", report=report)
+        speeds = _forward_speeds(network, embedder=embedder, batch=options.batch)
+        _add_query_figures(embedder, report=report)
+        for side in _PREVIEW_SIDES:
+            previews = write_smooth_pngs(Path(folder) / str(side), count=options.images, side=side)
+            speeds |= _preview_speeds(embedder, previews=previews, batch=options.batch, report=report)
+    _add_speeds(speeds, report=report)
+    report.add("peak resident memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, unit="MB")
+    report.finish()
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--architecture", choices=list(ARCHITECTURES), default="published")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--images", type=int, default=48, help="previews to embed from files")
     return parser.parse_args()
 
 
-def _measured(folder: Path, *, options: argparse.Namespace) -> dict[str, float]:
-    network = build_network(options.architecture, classes=18).eval()
-    embedder, figures = _loaded(network, path=folder / "version.safetensors")
-    pixels = _pixels(options.batch)
-    figures |= _forward_figures(network, embedder=embedder, pixels=pixels)
-    figures |= _query_figures(embedder, pixels=pixels[:1])
-    for side in _PREVIEW_SIDES:
-        figures |= _preview_figures(
-            embedder, previews=_previews(folder, side=side, count=options.images), options=options
-        )
-    return figures | _ratios(figures)
-
-
-def _loaded(network: VGG, *, path: Path) -> tuple[Embedder, dict[str, float]]:
-    """Save and load a version; seconds for each."""
+def _load(network: VGG, *, path: Path, report: Report) -> Embedder:
     projection = fit_projection(np.zeros((0, network.architecture.width), np.float32))
-    start = time.perf_counter()
-    save_version(
-        path,
-        network=network,
-        preprocessing=TORCHVISION,
-        projection=projection,
-        classes=[f"class {number}" for number in range(network.classes)],
-    )
-    saved = time.perf_counter()
-    embedder = Embedder.load(path)
-    return embedder, {"save, s": saved - start, "load and warm up, s": time.perf_counter() - saved}
-
-
-def _forward_figures(network: VGG, *, embedder: Embedder, pixels: np.ndarray) -> dict[str, float]:
-    """Images a second on one batch: the plain loop, the bare forward pass, and Embedder.embed from uint8 pixels."""
-    device, count = embedder.device, len(pixels)
-    plain_images = prepare(pixels, preprocessing=TORCHVISION, device=device).contiguous()
-    bare_images = prepare(pixels, preprocessing=TORCHVISION, device=device, dtype=embedder.dtype)
-    bare = ModuleRunner(network, device=device, dtype=embedder.dtype)
-    network.to(device)
-    with torch.inference_mode():
-        seconds = _interleaved(
-            {
-                "plain float32 loop": lambda: _finished(network.dense_features(plain_images)),
-                "bare forward pass": lambda: _finished(bare(bare_images)),
-                "Embedder.embed": lambda: embedder.embed(pixels),
-            }
+    classes = [f"class {number}" for number in range(network.classes)]
+    saving = seconds_of(
+        lambda: save_version(
+            path, network=network, preprocessing=TORCHVISION, projection=projection, classes=classes
         )
+    )
+    loaded: list[Embedder] = []
+    loading = seconds_of(lambda: loaded.append(Embedder.load(path)))
+    report.add("save", saving, unit="s")
+    report.add("load and warm up", loading, unit="s")
+    return loaded[0]
+
+
+def _forward_speeds(network: VGG, *, embedder: Embedder, batch: int) -> dict[str, float]:
+    """Images a second on one batch: the plain loop, the bare forward pass, and Embedder.embed from uint8 pixels."""
+    pixels = _rgb_pixels(batch)
+    seconds = interleaved(
+        {
+            "plain float32 pass": plain_pass(network, pixels=pixels),
+            "bare forward pass": bare_pass(network, pixels=pixels),
+            "Embedder.embed": lambda: embedder.embed(pixels),
+        }
+    )
     network.to("cpu")
-    return {f"{name}, images/s": count / each for name, each in seconds.items()}
+    return {name: batch / each for name, each in seconds.items()}
 
 
-def _interleaved(runs: dict[str, Callable[[], object]], *, rounds: int = 3) -> dict[str, float]:
-    """Median seconds of each, one after the other in every round, so that a busy moment meets all alike."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    for _ in range(rounds):
-        for name, run in runs.items():
-            taken[name].append(_seconds(run))
-    return {name: float(np.median(each)) for name, each in taken.items()}
+def _rgb_pixels(count: int) -> np.ndarray:
+    """uint8 (count, 224, 224, 3)."""
+    return np.stack([np.repeat(grey[..., None], 3, axis=2) for grey in smooth_pictures(count, side=224)])
 
 
-def _query_figures(embedder: Embedder, *, pixels: np.ndarray) -> dict[str, float]:
-    taken = [_seconds(lambda: embedder.embed(pixels)) * 1e3 for _ in range(_QUERY_RUNS)]
-    return {"one image, ms, median": float(np.median(taken)), "one image, ms, worst": max(taken)}
+def _add_query_figures(embedder: Embedder, *, report: Report) -> None:
+    pixels = _rgb_pixels(1)
+    taken = [seconds_of(lambda: embedder.embed(pixels)) * 1e3 for _ in range(_QUERY_RUNS)]
+    report.add("one image, median", median(taken), unit="ms")
+    report.add("one image, worst", max(taken), unit="ms")
 
 
-def _preview_figures(embedder: Embedder, *, previews: list[Path], options: argparse.Namespace) -> dict[str, float]:
+def _preview_speeds(embedder: Embedder, *, previews: list[Path], batch: int, report: Report) -> dict[str, float]:
     side = previews[0].parent.name
-    decoding = _seconds(lambda: [load_image(path) for path in previews[:16]]) / 16
-    seconds = _seconds(lambda: list(embedder.embed_images(previews, batch_size=options.batch)))
-    return {
-        f"load_image, {side} px, ms": decoding * 1e3,
-        f"Embedder.embed_images, {side} px, images/s": len(previews) / seconds,
-    }
+    decoding = seconds_of(lambda: [load_image(path) for path in previews[:16]]) / len(previews[:16])
+    report.add(f"load_image, {side} px", decoding * 1e3, unit="ms")
+    seconds = seconds_of(lambda: list(embedder.embed_images(previews, batch_size=batch)))
+    return {f"Embedder.embed_images, {side} px": len(previews) / seconds}
 
 
-def _ratios(figures: dict[str, float]) -> dict[str, float]:
-    bare, plain = figures["bare forward pass, images/s"], figures["plain float32 loop, images/s"]
-    return {
-        f"{name[:-10]} / bare forward pass": value / bare for name, value in figures.items() if "Embedder" in name
-    } | {f"{name[:-10]} / plain float32 loop": value / plain for name, value in figures.items() if "Embedder" in name}
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def _finished(features: torch.Tensor) -> torch.Tensor:
-    """Wait for the device: a CUDA call returns before it is done."""
-    return features.float().cpu()
-
-
-def _pixels(count: int) -> np.ndarray:
-    return np.stack(list(_pictures(count, side=224)))
-
-
-def _pictures(count: int, *, side: int) -> Iterator[np.ndarray]:
-    """Smooth random RGB pictures with some noise, about as hard to decode as a radiograph."""
-    rng = np.random.default_rng(0)
-    for _ in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (12, 12), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), dtype=np.int16)
-        grey = (smooth + rng.integers(-3, 4, (side, side), dtype=np.int16)).clip(0, 255).astype(np.uint8)
-        yield np.repeat(grey[..., None], 3, axis=2)
-
-
-def _previews(folder: Path, *, side: int, count: int) -> list[Path]:
-    """Grey PNG files as the archive stores its previews."""
-    place = folder / str(side)
-    place.mkdir()
-    paths = [place / f"{number}.png" for number in range(count)]
-    for path, picture in zip(paths, _pictures(count, side=side), strict=True):
-        out = io.BytesIO()
-        Image.fromarray(picture[..., 0]).save(out, "PNG", compress_level=1)
-        path.write_bytes(out.getvalue())
-    return paths
-
-
-def _machine() -> dict[str, object]:
-    device = best_device()
-    flags = torch.cpu.get_capabilities()
-    return {
-        "device": torch.cuda.get_device_name()
-        if device.type == "cuda"
-        else flags.get("cpu_name", platform.processor()),
-        "precision": str(best_dtype(device)),
-        "threads": torch.get_num_threads(),
-        "avx512_bf16": flags.get("avx512_bf16", False),
-        "amx_bf16": flags.get("amx_bf16", False),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-    }
+def _add_speeds(speeds: dict[str, float], *, report: Report) -> None:
+    for name, speed in speeds.items():
+        report.add(name, speed, unit="images/s")
+    for name, speed in speeds.items():
+        if name.startswith("Embedder"):
+            report.add(f"{name} / bare forward pass", speed / speeds["bare forward pass"], unit="times")
+            report.add(f"{name} / plain float32 pass", speed / speeds["plain float32 pass"], unit="times")
 
 
 if __name__ == "__main__":

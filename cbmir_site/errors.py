@@ -1,5 +1,8 @@
 """The error pages: what happened, what it means for the data, what to do next. No database: it may be the cause."""
 
+import sys
+
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
@@ -17,4 +20,8 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse: 
 
 
 def server_error(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+    """Called while the exception is being handled: a database that is away is no fault of ours, and passes."""
+    if isinstance(sys.exception(), OperationalError | InterfaceError):
+        page = render_to_string("errors/database_down.html")
+        return HttpResponse(page, status=503, headers={"Retry-After": "10"})
     return HttpResponse(render_to_string("errors/500.html"), status=500)

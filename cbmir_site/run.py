@@ -88,7 +88,8 @@ def _supervise(*, port: int) -> int:
         "BIND": _bind_address(),
         "CBMIR_DATA_DIR": str(data_dir()),
         "CBMIR_SCRIPTS": sysconfig.get_path("scripts"),
-        # Workers as root are how containers run; supervisord wants it said.
+        # Celery warns whoever is root at every start; supervisord wants to be told.
+        "PYTHONWARNINGS": "ignore:::celery.platforms",
         "CBMIR_USER": pwd.getpwuid(os.getuid()).pw_name,
     }
     supervisord = Path(sysconfig.get_path("scripts")) / "supervisord"

@@ -33,7 +33,6 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "cbmir_site.middleware.DatabaseDownMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -133,9 +132,8 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_TASK_PUBLISH_RETRY = False
 # Longer than the longest task: a shorter one would run it twice, side by side.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 2 * 86_400, "socket_connect_timeout": 2}
-CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "retrieval.tasks.sweep_task", "schedule": 5.0}}
+# A Redis that hangs must not hang the web process with it: socket_timeout ends the wait.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 2 * 86_400, "socket_connect_timeout": 2, "socket_timeout": 3}
 
 # What one query may send, and how much memory an upload may take before it goes to disk.
 QUERY_MAX_BYTES = env.int("CBMIR_QUERY_MAX_BYTES", default=200 * 2**20)

@@ -1,3 +1,4 @@
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_not_required
@@ -8,10 +9,12 @@ from cbmir_site import health
 admin.site.site_header = admin.site.site_title = "CBMIR administration"
 admin.site.index_title = "Archive, jobs and people"
 
+login = auth.LoginView.as_view(redirect_authenticated_user=True, extra_context={"is_demo": settings.DEMO})
+
 urlpatterns = [
     path("healthz", health.alive),
     path("readyz", health.ready),
-    path("login/", login_not_required(auth.LoginView.as_view(redirect_authenticated_user=True)), name="login"),
+    path("login/", login_not_required(login), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("training/", include("training.urls")),

@@ -1,6 +1,8 @@
 """Files that are still there after a power cut."""
 
+import fcntl
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -10,6 +12,8 @@ from pathlib import Path
 from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
+
+_PREFIX = "work-"
 
 
 class DurableFileSystemStorage(FileSystemStorage):
@@ -26,18 +30,57 @@ class DurableFileSystemStorage(FileSystemStorage):
         target = Path(self.path(name))
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            for chunk in content.chunks():
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        try:
+            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                for chunk in content.chunks():
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            # A disk that is full already must not keep halves.
+            temporary.unlink(missing_ok=True)
+            raise
         return name
 
 
 @contextmanager
 def work_folder() -> Iterator[Path]:
-    """A private folder for files on their way, beside the archive: the system's /tmp may be small or in memory."""
+    """A private folder for files on their way, beside the archive: the system's /tmp may be small or in memory.
+
+    Its process holds a lock on it, so that the folders of killed processes are known and removed.
+    """
     settings.WORK_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=settings.WORK_DIR) as folder:
-        yield Path(folder)
+    with _one_at_a_time():
+        for abandoned in filter(_is_abandoned, settings.WORK_DIR.glob(f"{_PREFIX}*")):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=settings.WORK_DIR))
+        hold = os.open(folder, os.O_RDONLY)
+        fcntl.flock(hold, fcntl.LOCK_EX)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(hold)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """A folder exists for a moment before it is locked."""
+    with (settings.WORK_DIR / ".lock").open("w") as door:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        yield
+
+
+def _is_abandoned(folder: Path) -> bool:
+    try:
+        hold = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(hold)
+    return True

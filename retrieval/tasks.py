@@ -1,10 +1,12 @@
 """Celery tasks: each loads a row and calls one service. Messages carry primary keys and nothing else."""
 
 import logging
+import threading
+import time
 
 from celery import current_app, shared_task
-from celery.signals import worker_process_init
-from django.db import DatabaseError
+from celery.signals import worker_process_init, worker_ready
+from django.db import DatabaseError, Error, connection
 
 from retrieval.models import ImportJob, IndexBatch, Query
 from retrieval.services import jobs
@@ -13,6 +15,25 @@ from retrieval.services.indexing import index_batch
 from retrieval.services.searching import answer_query, warm_up
 
 logger = logging.getLogger(__name__)
+SWEEP_SECONDS = 5
+
+
+@worker_ready.connect
+def start_sweeping(**signal: object) -> None:  # noqa: ARG001
+    """In every worker, beside its work: a sweep must not wait in a queue behind the jobs that it is to save."""
+    threading.Thread(target=_sweep_forever, name="sweeper", daemon=True).start()
+
+
+def _sweep_forever() -> None:
+    while True:
+        try:
+            jobs.sweep()
+        except Error as error:
+            logger.warning("not swept, trying again: %s", error)
+        finally:
+            # Processes that are forked meanwhile must not inherit it, and it may be broken.
+            connection.close()
+        time.sleep(SWEEP_SECONDS)
 
 
 @worker_process_init.connect
@@ -21,7 +42,7 @@ def prepare_search(**signal: object) -> None:  # noqa: ARG001
     if "search" in current_app.amqp.queues.consume_from:
         try:
             warm_up()
-        except (DatabaseError, OSError):
+        except (DatabaseError, OSError, jobs.JobFailed):
             logger.warning("not warmed up, the first query will be slow", exc_info=True)
 
 
@@ -29,7 +50,7 @@ def prepare_search(**signal: object) -> None:  # noqa: ARG001
 def search_task(query_pk: int) -> None:
     query = jobs.claim(Query, query_pk)
     if query:
-        with jobs.failures_recorded(query):
+        with jobs.working_on(query):
             answer_query(query)
 
 
@@ -37,7 +58,7 @@ def search_task(query_pk: int) -> None:
 def import_dataset_task(job_pk: int) -> None:
     job = jobs.claim(ImportJob, job_pk)
     if job:
-        with jobs.failures_recorded(job):
+        with jobs.working_on(job):
             import_dataset(job, index_afterwards=True)
 
 
@@ -45,10 +66,5 @@ def import_dataset_task(job_pk: int) -> None:
 def index_batch_task(batch_pk: int) -> None:
     batch = jobs.claim(IndexBatch, batch_pk)
     if batch:
-        with jobs.failures_recorded(batch):
+        with jobs.working_on(batch):
             index_batch(batch)
-
-
-@shared_task(time_limit=60)
-def sweep_task() -> None:
-    jobs.sweep()

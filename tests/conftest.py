@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.core.management import call_command
 from django.test import Client
+from pytest_django import Settings
 
 from retrieval.models import ModelVersion
 from tests.pictures import drawn_pixels, png
@@ -22,11 +24,17 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def static_files() -> None:
+    """Pages name their static files by content: collect them, as an installation does."""
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
 @pytest.fixture(autouse=True)
-def media(settings: object, tmp_path: Path) -> Path:
+def media(settings: Settings, tmp_path: Path) -> Path:
     """Each test has an archive folder of its own."""
     folder = tmp_path / "media"
-    settings.MEDIA_ROOT, settings.WORK_DIR = folder, tmp_path / "work"  # type: ignore[attr-defined]
+    settings.MEDIA_ROOT, settings.WORK_DIR = folder, tmp_path / "work"
     return folder
 
 

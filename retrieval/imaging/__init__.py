@@ -4,13 +4,14 @@ Pure: no Django, no PyTorch. Importing this package loads neither NumPy nor Pill
 process does, so that the processes that talk to users and to the database stay small and never parse hostile bytes.
 """
 
-from retrieval.imaging.archives import Member, Source, open_source
+from retrieval.imaging.archives import open_source
 from retrieval.imaging.errors import FileRefused
 from retrieval.imaging.limits import ACCEPTED, ArchiveLimits, Limits
 from retrieval.imaging.manifest import Described
 from retrieval.imaging.parallel import in_order
 from retrieval.imaging.rendering import Rendering
 from retrieval.imaging.sandbox import Decoder
+from retrieval.imaging.source import Member, Source
 
 __all__ = [
     "ACCEPTED",

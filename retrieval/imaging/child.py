@@ -35,7 +35,7 @@ def main() -> None:
         request = json.loads(line)
         frames = decode.render_file(Path(request["path"]), limits=limits, frames=request["frames"])
         if not _answer(_timed(frames, limits=limits), answers=answers):
-            # After a panic or without memory nothing in this process can be trusted: the parent starts another.
+            # After a panic or without memory nothing in here can be trusted: the parent was told to start another.
             sys.exit(1)
 
 
@@ -77,11 +77,11 @@ def _answer(frames: Iterator[Any], *, answers: BinaryIO) -> bool:
     except FileRefused as refused:
         write_message(answers, {"kind": "refused", "reason": refused.reason})
     except MemoryError:
-        write_message(answers, {"kind": "refused", "reason": TOO_MUCH_MEMORY})
+        write_message(answers, {"kind": "refused", "reason": TOO_MUCH_MEMORY, "last": True})
         return False
     except BaseException:
         # A malformed RLE image ends in a panic of the Rust runtime, which is no Exception.
-        write_message(answers, {"kind": "refused", "reason": BROKEN})
+        write_message(answers, {"kind": "refused", "reason": BROKEN, "last": True})
         return False
     else:
         write_message(answers, {"kind": "end"})

@@ -1,8 +1,5 @@
 """DICOM by pydicom: one frame at a time as 8-bit pixels, as a viewer would first show it."""
 
-import contextlib
-import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -11,9 +8,11 @@ import numpy as np
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import as_pixel_options, get_decoder
+from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import UID
 
 from retrieval.imaging.dicom_attributes import kept_attributes, pixel_aspect
+from retrieval.imaging.dicom_damage import check_complete, damaged, refusing_damage
 from retrieval.imaging.dicom_grey import grey_levels
 from retrieval.imaging.dicom_palette import palette_levels
 from retrieval.imaging.dicom_stream import plain_stream
@@ -24,11 +23,9 @@ from retrieval.imaging.signatures import has_runnable_preamble, read_head
 
 config.settings.reading_validation_mode = config.IGNORE
 
-_UNDEFINED_LENGTH = 0xFFFFFFFF
 # Pixel Data, Float Pixel Data and Double Float Pixel Data (PS3.6).
 _PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
-_DAMAGED = "The DICOM file is damaged: {}. Export it again from where it came from."
 
 
 def read_dicom(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) -> Iterator[Picture]:
@@ -40,14 +37,17 @@ def read_dicom(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) 
     """
     if has_runnable_preamble(read_head(path)):
         raise FileRefused("The DICOM file begins like a program. It is not accepted, since it could be run by mistake.")
-    with path.open("rb") as file, _refusing_damage("its structure cannot be read"):
+    with path.open("rb") as file, refusing_damage("its structure cannot be read"):
         stream = plain_stream(file, limits=limits)
         dataset = dcmread(stream, stop_before_pixels=True, force=True)
         options = _pixel_options(stream, dataset=dataset)
         count = _frame_count(options, limits=limits)
-        _check_complete(stream, options=options)
+        decoder = _decoder(options["transfer_syntax_uid"])
+        check_complete(stream, options=options)
         attributes = kept_attributes(dataset)
-        for index, pixels in _frames(stream, options=options, chosen=chosen_frames(count=count, frames=frames)):
+        for index, pixels in _frames(
+            decoder, stream=stream, options=options, chosen=chosen_frames(count=count, frames=frames)
+        ):
             yield Picture(
                 pixels=_eight_bit(pixels, dataset=dataset, options=options, index=index),
                 frame_number=index + 1 if count > 1 else None,
@@ -57,25 +57,12 @@ def read_dicom(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) 
             )
 
 
-@contextlib.contextmanager
-def _refusing_damage(what: str) -> Iterator[None]:
-    """Turn whatever pydicom raises on malformed bytes into a refusal; it has no common exception for them."""
-    try:
-        yield
-    except (FileRefused, MemoryError):
-        raise
-    except RecursionError as error:
-        raise FileRefused(_DAMAGED.format("its sequences are nested too deeply")) from error
-    except Exception as error:
-        raise FileRefused(_DAMAGED.format(what)) from error
-
-
 def _pixel_options(stream: BinaryIO, *, dataset: Dataset) -> dict[str, Any]:
     """Read the header of the pixel data element, where dcmread has stopped; the stream is left at its first byte."""
     keyword, value_representation, length = _pixel_header(stream, dataset=dataset)
     missing = [name for name in _NEEDED if dataset.get(name) is None]
     if missing:
-        raise FileRefused(_DAMAGED.format(f"it does not say how its picture is stored ({missing[0]} is missing)"))
+        raise damaged(f"it does not say how its picture is stored ({missing[0]} is missing)")
     options = as_pixel_options(dataset)
     options.update(
         pixel_keyword=keyword,
@@ -116,40 +103,28 @@ def _frame_count(options: dict[str, Any], *, limits: Limits) -> int:
     if count > limits.frames:
         raise FileRefused(f"The DICOM file has more than {limits.frames:,} frames, the most that is read.")
     if min(options["rows"], options["columns"], count) < 1:
-        raise FileRefused(_DAMAGED.format("its picture has no rows or columns"))
+        raise damaged("its picture has no rows or columns")
     if options["rows"] * options["columns"] > limits.pixels:
         raise FileRefused(f"The picture has more than {limits.pixels // 1_000_000} megapixels, the most that is read.")
     return count
 
 
-def _check_complete(stream: BinaryIO, *, options: dict[str, Any]) -> None:
-    """Refuse uncompressed pixel data shorter than rows x columns x ... says, before the first frame is shown."""
-    if options["transfer_syntax_uid"].is_encapsulated:
-        return
-    start = stream.tell()
-    left = stream.seek(0, os.SEEK_END) - start
-    stream.seek(start)
-    bits = options["rows"] * options["columns"] * options["samples_per_pixel"] * options["bits_allocated"]
-    share = 2 / 3 if options["photometric_interpretation"] == "YBR_FULL_422" else 1
-    needed = math.ceil(bits * int(options["number_of_frames"]) / 8 * share)
-    if options["pixel_length"] == _UNDEFINED_LENGTH or min(options["pixel_length"], left) < needed:
-        raise FileRefused(_DAMAGED.format("a part of its picture data is missing"))
+def _decoder(syntax: UID) -> Decoder:
+    try:
+        return get_decoder(syntax)
+    except NotImplementedError as error:
+        raise FileRefused(f"The picture is compressed as {_syntax_name(syntax)}, {_UNREADABLE}") from error
 
 
 def _frames(
-    stream: BinaryIO, *, options: dict[str, Any], chosen: range | tuple[int, ...]
+    decoder: Decoder, *, stream: BinaryIO, options: dict[str, Any], chosen: range | tuple[int, ...]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield index and decoded array of each chosen frame; YBR is already RGB, planes are interleaved."""
-    syntax = options["transfer_syntax_uid"]
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError as error:
-        raise FileRefused(f"The picture is compressed as {_syntax_name(syntax)}, {_UNREADABLE}") from error
     known = {name: value for name, value in options.items() if name != "pixel_length"}
     # Without indices the frames of compressed data are found in one pass, with them each search starts anew.
     indices = chosen if isinstance(chosen, tuple) else None
     decoded = decoder.iter_array(stream, indices=indices, validate=True, raw=False, **known)
-    with _refusing_damage(_undecodable(syntax)):
+    with refusing_damage(_undecodable(options["transfer_syntax_uid"])):
         for index in chosen:
             yield index, next(decoded)[0]
 
@@ -157,8 +132,17 @@ def _frames(
 _UNREADABLE = "which cannot be read here. Export it uncompressed, as JPEG-LS or as JPEG 2000."
 
 
+# Of the standard, but not among the names that pydicom knows (PS3.6, table A-1).
+_NEWER_SYNTAXES = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+
+
 def _syntax_name(syntax: UID) -> str:
-    return syntax.name if syntax.name != str(syntax) else "an unknown transfer syntax"
+    return _NEWER_SYNTAXES.get(syntax, syntax.name if syntax.name != str(syntax) else "an unknown transfer syntax")
 
 
 def _undecodable(syntax: UID) -> str:

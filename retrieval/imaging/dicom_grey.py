@@ -1,7 +1,7 @@
 """The grey pipeline of DICOM PS3.3, C.11: stored values -> modality values -> VOI -> 8-bit shades."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -45,20 +45,21 @@ def _shades(stored: np.ndarray, *, real: np.ndarray, dataset: Dataset, index: in
 def _modality_values(stored: np.ndarray, *, dataset: Dataset, index: int) -> np.ndarray:
     """Apply the modality LUT, else slope and intercept (PS3.3, C.11.1)."""
     source = macro(dataset, index=index, sequence="PixelValueTransformationSequence")
-    if source.get("ModalityLUTSequence"):
-        return _looked_up(stored, item=source.ModalityLUTSequence[0], dataset=dataset)[0]
+    item = _usable_lut(source.get("ModalityLUTSequence"))
+    if item is not None:
+        return _looked_up(stored, item=item, dataset=dataset)[0]
     slope, intercept = _first_number(source, "RescaleSlope"), _first_number(source, "RescaleIntercept")
     return stored if slope is None or intercept is None else stored * slope + intercept
 
 
 def _voi_lut(dataset: Dataset, *, index: int) -> Transform | None:
     source = macro(dataset, index=index, sequence="FrameVOILUTSequence")
-    items = source.get("VOILUTSequence") or dataset.get("VOILUTSequence")
-    if not items:
+    item = _usable_lut(source.get("VOILUTSequence") or dataset.get("VOILUTSequence"))
+    if item is None:
         return None
 
     def transform(values: np.ndarray) -> np.ndarray:
-        shades, highest = _looked_up(values, item=items[0], dataset=dataset)
+        shades, highest = _looked_up(values, item=item, dataset=dataset)
         return shades / highest
 
     return transform
@@ -82,6 +83,13 @@ def _linear_window(*, center: float, width: float) -> Transform:
     if width == 1:  # a threshold
         return lambda values: (values > center - 0.5).astype(np.float64)
     return lambda values: (values - (center - 0.5)) / (width - 1) + 0.5
+
+
+def _usable_lut(items: Sequence[Dataset] | None) -> Dataset | None:
+    """Return the first LUT; None when there is none, or when it is left empty, as some exporters do."""
+    item = items[0] if items else None
+    complete = item is not None and len(item.get("LUTDescriptor") or ()) == 3 and item.get("LUTData")
+    return item if complete else None
 
 
 def _looked_up(values: np.ndarray, *, item: Dataset, dataset: Dataset) -> tuple[np.ndarray, float]:

@@ -16,6 +16,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from retrieval.imaging.dicom_damage import damaged
 from retrieval.imaging.errors import FileRefused
 from retrieval.imaging.limits import Limits
 
@@ -63,6 +64,8 @@ def _inflated(file: BinaryIO, *, most: int) -> bytes:
     data = inflater.decompress(file.read(), most)
     if inflater.unconsumed_tail:
         raise FileRefused("The DICOM file unpacks to far more data than a picture needs. It is not accepted.")
+    if not inflater.eof:
+        raise damaged("it breaks off in the middle of its compressed data")
     return data
 
 

@@ -27,8 +27,11 @@ def read_message(read: Callable[[int], bytes]) -> tuple[dict[str, Any], list[byt
     (length,) = _LENGTH.unpack(read(_LENGTH.size))
     if length > _LONGEST:
         raise BrokenMessage
-    header = json.loads(read(length))
-    lengths = header.pop("parts")
-    if sum(lengths) > _LONGEST:
+    try:
+        header = json.loads(read(length))
+        lengths = [int(length) for length in header.pop("parts")]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise BrokenMessage from error
+    if min(lengths, default=0) < 0 or sum(lengths) > _LONGEST:
         raise BrokenMessage
     return header, [read(length) for length in lengths]

@@ -1,7 +1,7 @@
 """Many files at once: one thread and one decoding process for each processor."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import SimpleQueue
@@ -18,7 +18,7 @@ _AHEAD_PER_WORKER = 2
 
 def in_order(
     work: Callable[[Decoder, Item], Result], items: Iterable[Item], *, workers: int, limits: Limits | None = None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield work(decoder, item) for each item, in order, worked on by `workers` threads with a Decoder each.
 
     At most a few items are taken ahead of the one that the caller looks at. What `work` raises comes out here.

@@ -62,7 +62,8 @@ class Decoder:
             _ask(process, {"path": str(path.resolve()), "frames": frames})
             while (answer := self._next(process))[0]["kind"] == "rendering":
                 yield _rendering(*answer)
-            finished = True
+            # A process that says that it ends may still be there when the next file comes.
+            finished = not answer[0].get("last")
             if answer[0]["kind"] == "refused":
                 raise FileRefused(answer[0]["reason"])
         except (_Died, BrokenMessage) as death:

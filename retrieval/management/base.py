@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from retrieval.imaging import FileRefused
+from retrieval.models import ModelVersion
 from retrieval.services.jobs import JobFailed, Progress
 from retrieval.services.versions import NoActiveVersion
 
@@ -50,6 +51,13 @@ class ReportingCommand(BaseCommand):
 
     def check_report(self, report: dict[str, Any]) -> None:
         """Exit with 1 where the report itself is bad news."""
+
+
+def model_version(number: int) -> ModelVersion:
+    try:
+        return ModelVersion.objects.get(number=number)
+    except ModelVersion.DoesNotExist as error:
+        raise CommandError(f"There is no model version {number}.") from error
 
 
 @contextmanager

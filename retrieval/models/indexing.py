@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Sum
+from django.utils import timezone
 from django.utils.functional import cached_property
 
 from retrieval.models.jobs import Job, JobStatus
@@ -25,14 +26,18 @@ class IndexJob(models.Model):
 
     @cached_property
     def progress(self) -> dict[str, object]:
-        """done, failed and total images, and the status: the least finished of its batches'."""
+        """done, failed and total images, the status (the least finished of its batches') and seconds_left or None."""
         statuses = set(self.batches.values_list("status", flat=True))
         order = (JobStatus.RUNNING, JobStatus.QUEUED, JobStatus.FAILED)
+        done = self.batches.aggregate(done=Sum("done"))["done"] or 0
+        is_running = JobStatus.RUNNING in statuses and done
+        elapsed = (timezone.now() - self.created_at).total_seconds()
         return {
-            "done": self.batches.aggregate(done=Sum("done"))["done"] or 0,
+            "done": done,
             "failed": self.failures.count(),
             "total": self.total,
             "status": next((status for status in order if status in statuses), JobStatus.DONE),
+            "seconds_left": elapsed / done * (self.total - done) if is_running else None,
         }
 
 

@@ -43,7 +43,8 @@ class Job(models.Model):
 
     task_name: ClassVar[str]
     queue: ClassVar[str] = "jobs"
-    lease: ClassVar[timedelta] = timedelta(seconds=60)
+    # Renewed by a heartbeat, however long a step takes: what it costs when a worker is killed.
+    lease: ClassVar[timedelta] = timedelta(seconds=15)
     max_attempts: ClassVar[int] = 3
 
     status = models.CharField(max_length=10, choices=JobStatus.choices, default=JobStatus.QUEUED, editable=False)

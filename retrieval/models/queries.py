@@ -1,13 +1,12 @@
 """What was asked, and what was answered: kept, so that a result page opens again unchanged."""
 
 import uuid
-from datetime import timedelta
 from typing import ClassVar, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.urls import reverse
 from pgvector.django import HalfVectorField
 
@@ -21,6 +20,13 @@ class QueryQuerySet(JobQuerySet):
         """Own queries only: what a colleague asks is nobody else's business."""
         return self.filter(user=user) if user.is_authenticated else self.none()
 
+    def with_closest(self) -> Self:
+        """Annotate closest_label and closest_distance: of the first image of the answer, None without one."""
+        first = SearchResult.objects.filter(query=OuterRef("pk"), rank=1)
+        return self.annotate(
+            closest_label=Subquery(first.values("image__label")), closest_distance=Subquery(first.values("distance"))
+        )
+
 
 class Query(Job):
     """One question: an uploaded image, or an image of the archive ("more like this").
@@ -30,7 +36,6 @@ class Query(Job):
 
     task_name: ClassVar[str] = "retrieval.tasks.search_task"
     queue: ClassVar[str] = "search"
-    lease: ClassVar[timedelta] = timedelta(seconds=30)
 
     uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="queries")

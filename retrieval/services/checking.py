@@ -2,22 +2,32 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from django.conf import settings
 from django.core.files.storage import default_storage
+from django.db.models import Min
+from django.utils import timezone
 
-from retrieval.models import MedicalImage, ModelVersion, Query, StoredFile
+from retrieval.models import ImportJob, JobStatus, MedicalImage, ModelVersion, Query, StoredFile
 from retrieval.services.jobs import job_models
+
+# Who writes a file that nothing was added to for so long is gone.
+QUIET = timedelta(minutes=1)
 
 
 def check_archive() -> dict[str, object]:
     """Return what is wrong; `ok` is whether nothing is. Files are named by their generated names."""
+    # First what is there, then what should be: a file that comes in between is no orphan.
+    present = _present()
     hashed = [*StoredFile.objects.values_list("file", "sha256"), *_weights()]
     expected = {name for name, _ in hashed} | set(_rendered())
     missing = sorted(name for name in expected if not default_storage.exists(name))
     mismatches = sorted(name for name, sha256 in hashed if name not in missing and _sha256(name) != sha256)
-    orphans = sorted(_present() - expected - set(_of_queries()))
+    orphans = sorted(present - expected - set(_of_queries()))
     version = ModelVersion.objects.active()
     without = MedicalImage.objects.without_embedding(version).count() if version else MedicalImage.objects.count()
     stalled = sum(model.objects.stalled().count() for model in job_models())
@@ -46,11 +56,36 @@ def _of_queries() -> Iterator[str]:
         yield from names
 
 
+def remove_orphans() -> list[str]:
+    """Remove the files that no row knows, and return their names.
+
+    Nobody is served by them: an import that was interrupted and never came to its end has left them.
+    """
+    names = cast(list[str], check_archive()["orphan_files"])
+    for name in names:
+        default_storage.delete(name)
+    return names
+
+
 def _present() -> set[str]:
-    """The files of the archive, without those that are just being written."""
-    root = Path(settings.MEDIA_ROOT)
-    paths = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {path.relative_to(root).as_posix() for path in paths}
+    """The files of the archive, without those that are just being written: their rows come in a moment."""
+    root, now = Path(settings.MEDIA_ROOT), timezone.now()
+    settled = {False: _writing_since(now).timestamp(), True: (now - QUIET).timestamp()}
+    names = set()
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        # Halves of files, whose names begin with a dot, and what has just been asked.
+        is_passing = path.name.startswith(".") or name.startswith("queries/")
+        with suppress(FileNotFoundError):
+            if path.is_file() and path.stat().st_mtime < settled[is_passing]:
+                names.add(name)
+    return names
+
+
+def _writing_since(now: datetime) -> datetime:
+    """When the longest of the running imports began, or now."""
+    running = ImportJob.objects.filter(status=JobStatus.RUNNING)
+    return running.aggregate(earliest=Min("started_at"))["earliest"] or now
 
 
 def _sha256(name: str) -> str:

@@ -5,7 +5,6 @@ Each step does nothing where its result exists, so a first start that was interr
 
 import json
 import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import create_index_job
 from retrieval.services.versions import activate_model_version, create_model_version
+from retrieval.storage import work_folder
 
 ROLES = ("clinician", "staff", "admin")
 SYNTHETIC = "Synthetic phantoms"
@@ -58,19 +58,18 @@ def _import_once(name: str, *, write: Callable[[Path], int], description: str, i
     if ImportJob.objects.filter(dataset__name=name, status="done").exists():
         return
     say(f"Making the demo dataset “{name}” ...")
-    folder = settings.WORK_DIR / "demo"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    write(folder)
     dataset, _ = Dataset.objects.get_or_create(
         name=name, defaults={"description": description, "is_synthetic": is_synthetic}
     )
-    job = jobs.claim(ImportJob, ImportJob.objects.create(dataset=dataset, source_path=str(folder)).pk)
-    if job:
-        with jobs.failures_recorded(job):
-            import_dataset(job, index_afterwards=False)
-        say(f"  {job.accepted} files imported.")
-    shutil.rmtree(folder)
+    # Of a first start that was interrupted: their folders are gone.
+    dataset.import_jobs.unfinished().delete()
+    with work_folder() as folder:
+        write(folder)
+        job = jobs.claim(ImportJob, ImportJob.objects.create(dataset=dataset, source_path=str(folder)).pk)
+        if job:
+            with jobs.working_on(job):
+                import_dataset(job, index_afterwards=False)
+            say(f"  {job.reason or f'{job.accepted} files imported.'}")
 
 
 def create_first_version(*, architecture: str, weights: str, say: Say) -> None:
@@ -85,6 +84,7 @@ def create_first_version(*, architecture: str, weights: str, say: Say) -> None:
     except WeightsUnavailable as error:
         say(f"  {error.reason} Starting with an untrained network instead.")
         version = create_model_version(architecture=architecture, weights="none")
-    activate_model_version(version)
-    create_index_job(version=version, publish=True)
+    with transaction.atomic():
+        activate_model_version(version)
+        create_index_job(version=version, publish=True)
     say(f"  {version.weights_report} Workers index the archive now.")

@@ -35,8 +35,7 @@ def create_index_job(*, version: ModelVersion, publish: bool) -> IndexJob:
         for chunk in chunks
     )
     if publish:
-        for batch in batches:
-            jobs.enqueue(batch)
+        jobs.enqueue(*batches)
     return job
 
 
@@ -86,7 +85,7 @@ def work_on_index_job(job: IndexJob, *, progress: jobs.Progress = jobs.silent) -
         waiting = unfinished.filter(status=JobStatus.QUEUED).first()
         batch = jobs.claim(IndexBatch, waiting.pk) if waiting else None
         if batch:
-            with jobs.failures_recorded(batch):
+            with jobs.working_on(batch):
                 index_batch(batch)
         elif not waiting:
             jobs.sweep()

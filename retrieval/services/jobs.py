@@ -5,6 +5,7 @@ Each change is one compare-and-set UPDATE. A worker that was declared dead and l
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,8 +13,8 @@ from typing import TypeVar
 
 from celery import current_app
 from django.apps import apps
-from django.db import transaction
-from django.db.models import F
+from django.db import Error, connection, transaction
+from django.db.models import F, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -24,6 +25,9 @@ JobT = TypeVar("JobT", bound=Job)
 
 # A message is taken for lost when the row still waits this long and the queue is empty.
 LOST_AFTER = timedelta(seconds=5)
+BEATS_A_LEASE = 3
+# A heartbeat that hangs on a server that went away must not keep a worker from its next job.
+HEARTBEAT_STOP_SECONDS = 5
 INTERRUPTED = (
     "The worker was interrupted {attempts} times while working on this. Look at the worker's log, then try again."
 )
@@ -37,17 +41,22 @@ class JobFailed(Exception):
     """Ends a job as failed; the message is the reason, in words for people."""
 
 
-def enqueue(job: Job) -> None:
-    """Send the job's id to its queue once the row is committed."""
-    transaction.on_commit(lambda: _publish(job))
+def enqueue(*jobs: Job) -> None:
+    """Send the jobs' ids to their queues once the rows are committed.
+
+    The row is the record: when the broker is away the sweeper sends the messages later, and nobody waits for more
+    than the first of them.
+    """
+    transaction.on_commit(lambda: all(map(_publish, jobs)))
 
 
-def _publish(job: Job) -> None:
-    """The row is the record: when the broker is away the sweeper sends the message later."""
+def _publish(job: Job) -> bool:
     try:
         current_app.send_task(job.task_name, args=[job.pk], queue=job.queue)
     except (OperationalError, OSError) as error:
         logger.warning("queue not reachable, %s %s waits for the sweeper: %s", job._meta.model_name, job.pk, error)
+        return False
+    return True
 
 
 def claim(model: type[JobT], pk: int) -> JobT | None:
@@ -73,8 +82,8 @@ def finish(job: Job, **results: object) -> None:
     _update_own(job, status=JobStatus.DONE, finished_at=timezone.now(), **results)
 
 
-def fail(job: Job, reason: str) -> None:
-    _update_own(job, status=JobStatus.FAILED, finished_at=timezone.now(), reason=reason)
+def fail(job: Job, reason: str, **results: object) -> None:
+    _update_own(job, status=JobStatus.FAILED, finished_at=timezone.now(), reason=reason, **results)
 
 
 def put_back(job: Job) -> None:
@@ -85,25 +94,65 @@ def put_back(job: Job) -> None:
 
 
 def _update_own(job: Job, **values: object) -> None:
-    own = type(job).objects.filter(pk=job.pk, status=JobStatus.RUNNING, attempts=job.attempts)
-    if not own.update(**values):
+    if not _own(job).update(**values):
         raise ClaimLost(f"{job._meta.model_name} {job.pk}")
     for name, value in values.items():
         setattr(job, name, value)
 
 
-@contextmanager
-def failures_recorded(job: Job) -> Iterator[None]:
-    """Turn JobFailed into the row's reason; a lost claim ends quietly, since its new owner reports.
+def _own(job: Job) -> QuerySet:
+    """The job's row for as long as the claim holds, no row afterwards."""
+    return type(job).objects.filter(pk=job.pk, status=JobStatus.RUNNING, attempts=job.attempts)
 
-    Anything else is a defect or a server that went away: the lease runs out and the sweeper tries again.
+
+@contextmanager
+def working_on(job: Job) -> Iterator[None]:
+    """Keep a claimed job's lease for as long as the block runs, and turn JobFailed into the row's reason.
+
+    A lost claim ends quietly, since its new owner reports. Anything else is a defect or a server that went away: the
+    lease runs out and the sweeper tries again. Not to be used inside a transaction, where heartbeats would wait.
     """
     try:
-        yield
+        with _heartbeat(job):
+            try:
+                yield
+            except JobFailed as error:
+                fail(job, str(error))
     except ClaimLost:
         logger.info("%s %s: claim lost, stopping", job._meta.model_name, job.pk)
-    except JobFailed as error:
-        fail(job, str(error))
+
+
+@contextmanager
+def _heartbeat(job: Job) -> Iterator[None]:
+    """Beat from a thread, whatever the worker is busy with: a step may take longer than a lease."""
+    stop = threading.Event()
+    # A daemon: it never keeps a process alive.
+    thread = threading.Thread(
+        target=_beat_until, args=(stop,), kwargs={"own": _own(job), "lease": job.lease}, daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(HEARTBEAT_STOP_SECONDS)
+
+
+def _beat_until(stop: threading.Event, *, own: QuerySet, lease: timedelta) -> None:
+    """Ends when told to, and when the claim is gone: the worker finds out with its next change."""
+    try:
+        while not stop.wait(lease.total_seconds() / BEATS_A_LEASE):
+            now = timezone.now()
+            try:
+                if not own.update(heartbeat_at=now, lease_expires_at=now + lease):
+                    return
+            except Error as error:
+                # The server may be back before the lease is over.
+                logger.warning("heartbeat not stored: %s", error)
+                connection.close()
+    finally:
+        # Connections belong to threads: nobody else closes this one.
+        connection.close()
 
 
 def job_models() -> list[type[Job]]:
@@ -121,13 +170,16 @@ def _sweep_stalled(model: type[Job]) -> int:
     stalled.filter(attempts__gte=model.max_attempts).update(
         status=JobStatus.FAILED, finished_at=now, reason=INTERRUPTED.format(attempts=model.max_attempts)
     )
-    pks = list(stalled.values_list("pk", flat=True))
-    # The same condition again: a heartbeat may have come in between.
-    return (
-        model.objects.stalled()
-        .filter(pk__in=pks)
-        .update(status=JobStatus.QUEUED, queued_at=now - LOST_AFTER, lease_expires_at=None)
-    )
+    # One by one, since only a row that is still stalled now may be taken from its worker; its message is gone for
+    # certain, so it need not wait for the queue to run empty.
+    taken = [job for job in stalled if _requeue(job)]
+    all(map(_publish, taken))
+    return len(taken)
+
+
+def _requeue(job: Job) -> bool:
+    still = _own(job).filter(lease_expires_at__lt=timezone.now())
+    return bool(still.update(status=JobStatus.QUEUED, queued_at=timezone.now(), lease_expires_at=None))
 
 
 def _sweep_waiting(model: type[Job]) -> int:
@@ -135,8 +187,7 @@ def _sweep_waiting(model: type[Job]) -> int:
     if not lost.exists() or _queue_length(model.queue):
         return 0
     jobs = list(lost)
-    for job in jobs:
-        _publish(job)
+    all(map(_publish, jobs))
     return len(jobs)
 
 

@@ -1,7 +1,8 @@
 """Answering a query: decode, embed, find the nearest images, keep the answer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from retrieval.imaging import Decoder, FileRefused, Rendering
 from retrieval.models import Embedding, MedicalImage, ModelVersion, Query, SearchResult
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 TOP_K = 20
+GONE = "The image that this question was asked with is no longer there. Choose it once more."
 EMPTY_TO_THE_NETWORK = "The network sees nothing in this image: it may be blank. Choose an image that shows anatomy."
 
 
@@ -78,9 +80,14 @@ def ask_with_upload(*, user: User, upload: File) -> Query:
     """Store the file, commit the query, then queue it: what was accepted is never lost."""
     query = Query(user=user)
     query.upload.save(naming.query_upload_name(query.uuid), upload, save=False)
-    with transaction.atomic():
-        query.save()
-        jobs.enqueue(query)
+    try:
+        with transaction.atomic():
+            query.save()
+            jobs.enqueue(query)
+    except DatabaseError:
+        # Nobody was promised an answer, and a patient's file must not stay behind.
+        query.upload.delete(save=False)
+        raise
     return query
 
 
@@ -115,39 +122,44 @@ def answer_query(query: Query) -> None:
         jobs.put_back(query)
         return
     except FileRefused as refused:
-        jobs.fail(query, refused.reason)
-        _forget_upload(query)
+        with _forgetting_upload(query) as forgotten:
+            jobs.fail(query, refused.reason, **forgotten)
         return
     started = time.perf_counter()
     neighbours = find_neighbours(vector, version=version)
     milliseconds["search_ms"] = _since(started)
-    with transaction.atomic():
-        SearchResult.objects.filter(query=query).delete()
+    with _forgetting_upload(query) as forgotten, transaction.atomic():
         SearchResult.objects.bulk_create(
             SearchResult(query=query, rank=found.rank, image=found.image, distance=found.distance)
             for found in neighbours
         )
-        jobs.finish(query, model_version=version, vector=vector.tolist(), **milliseconds)
-    _forget_upload(query)
+        jobs.finish(query, model_version=version, vector=vector, **milliseconds, **forgotten)
 
 
-def _query_vector(query: Query, *, version: ModelVersion) -> "tuple[np.ndarray, dict[str, float]]":
+def _query_vector(query: Query, *, version: ModelVersion) -> tuple[list[float], dict[str, float]]:
     if query.image_id:
         stored = Embedding.objects.of(version).filter(image=query.image_id).first()
         if stored:
-            return stored.vector.to_numpy(), {"decode_ms": 0.0, "embed_ms": 0.0}
+            return stored.vector, {"decode_ms": 0.0, "embed_ms": 0.0}
     started = time.perf_counter()
     preview = _query_preview(query)
     decode_ms = _since(started)
     started = time.perf_counter()
-    vector = embed_preview(preview, version=version)
+    vector = embed_preview(preview, version=version).tolist()
     return vector, {"decode_ms": decode_ms, "embed_ms": _since(started)}
 
 
 def _query_preview(query: Query) -> bytes:
-    """The PNG that stands for the query, kept with it from now on."""
-    if query.image:
-        return query.image.preview.open().read()
+    """The PNG that stands for the query, kept with it from now on: an attempt before this one may have made it."""
+    kept = query.image.preview if query.image else query.preview
+    try:
+        if kept:
+            with kept.open("rb") as file:
+                return file.read()
+        if not query.upload.name or not query.upload.storage.exists(query.upload.name):
+            raise FileNotFoundError
+    except FileNotFoundError as error:
+        raise FileRefused(GONE) from error
     rendering = decode_query(Path(query.upload.path))
     query.preview.save(naming.query_preview_name(query.uuid), ContentFile(rendering.preview), save=False)
     jobs.beat(query, preview=query.preview.name)
@@ -176,11 +188,16 @@ def embed_preview(preview: bytes, *, version: ModelVersion) -> "np.ndarray":
     return vectors[0]
 
 
-def _forget_upload(query: Query) -> None:
-    """Nothing of a patient's file is kept that nobody needs: the preview stands for it."""
-    if query.upload:
-        query.upload.delete(save=False)
-        Query.objects.filter(pk=query.pk).update(upload="")
+@contextmanager
+def _forgetting_upload(query: Query) -> Iterator[dict[str, str]]:
+    """Nothing of a patient's file is kept that nobody needs: the preview stands for it.
+
+    Gives what the last change of the row must say; once that is stored the file goes.
+    """
+    storage, name = query.upload.storage, query.upload.name
+    yield {"upload": ""}
+    if name:
+        storage.delete(name)
 
 
 def _since(started: float) -> float:

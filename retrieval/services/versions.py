@@ -15,6 +15,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from retrieval.models import MedicalImage, ModelVersion
+from retrieval.network.errors import WeightsRefused
+from retrieval.services.jobs import JobFailed
 from retrieval.services.naming import keyed_hash
 from retrieval.storage import work_folder
 
@@ -49,11 +51,20 @@ def active_version() -> ModelVersion:
 
 @lru_cache(maxsize=2)
 def load_embedder(version_pk: int) -> Embedder:
-    """The network of a version, loaded once a process: two, since versions change while searches go on."""
+    """The network of a version, loaded once a process: two, since versions change while searches go on.
+
+    Raises JobFailed where the weights cannot be loaded.
+    """
     from retrieval.network.embedder import Embedder
 
     version = ModelVersion.objects.get(pk=version_pk)
-    return Embedder.load(Path(version.weights.path))
+    try:
+        return Embedder.load(Path(version.weights.path))
+    except (WeightsRefused, OSError) as error:
+        raise JobFailed(
+            f"The weights file of model version {version.number} is missing or damaged: restore it, or activate "
+            "another version."
+        ) from error
 
 
 def create_model_version(
@@ -114,9 +125,13 @@ def _store_version(
 
 @transaction.atomic
 def activate_model_version(version: ModelVersion) -> ModelVersion | None:
-    """Switch to `version` in one step and return the one before. The rows are locked in order, off, then on."""
-    rows = list(ModelVersion.objects.select_for_update().filter(status="active").order_by("pk"))
-    previous = rows[0] if rows else None
+    """Switch to `version` in one step and return the one before. All rows are locked, in order: off, then on.
+
+    Raises ModelVersion.DoesNotExist when it was deleted meanwhile: the one before stays active then.
+    """
+    rows = {row.pk: row for row in ModelVersion.objects.select_for_update().order_by("pk")}
+    if version.pk not in rows:
+        raise ModelVersion.DoesNotExist(f"There is no model version {version.number}.")
     ModelVersion.objects.filter(status="active").update(status=ModelVersion.Status.READY)
     ModelVersion.objects.filter(pk=version.pk).update(status="active", activated_at=timezone.now())
-    return previous
+    return next((row for row in rows.values() if row.status == ModelVersion.Status.ACTIVE), None)

@@ -1,6 +1,7 @@
 """Ask, read the answer, read old answers."""
 
 import time
+from collections import Counter
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,10 +13,13 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
+from django_htmx.middleware import HtmxDetails
 
-from retrieval.forms import AskForm, too_large
+from retrieval.forms import EMPTY, AskForm, too_large
 from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion, Query
 from retrieval.services.searching import (
+    TOP_K,
     Neighbour,
     SearchFilter,
     ask_again,
@@ -53,8 +57,22 @@ def _ask(request: HttpRequest) -> HttpResponse:
         return render(request, "retrieval/ask.html", _ask_context(request, form=AskForm()))
     form = AskForm(request.POST, request.FILES)
     if not form.is_valid():
-        return render(request, "retrieval/ask.html", _ask_context(request, form=form), status=form.http_status)
-    return redirect(ask_with_upload(user=_person(request), upload=form.cleaned_data["image"]), status=303)
+        return _refused(request, form=form)
+    query = ask_with_upload(user=_person(request), upload=form.cleaned_data["image"])
+    # The page sends the image itself, to show its progress, and then goes where the answer will be.
+    return HttpResponseClientRedirect(query.get_absolute_url()) if _is_partial(request) else redirect(query)
+
+
+def _refused(request: HttpRequest, *, form: AskForm) -> HttpResponse:
+    if _is_partial(request):
+        reasons = " ".join(str(error) for error in form.errors["image"])
+        return HttpResponse(reasons, status=form.http_status, content_type="text/plain; charset=utf-8")
+    return render(request, "retrieval/ask.html", _ask_context(request, form=form), status=form.http_status)
+
+
+def _is_partial(request: HttpRequest) -> bool:
+    """Whether a script of an open page asks, and not a browser for a whole page."""
+    return bool(cast(HtmxDetails, request.htmx))  # type: ignore[attr-defined]
 
 
 def _person(request: HttpRequest) -> User:
@@ -71,7 +89,10 @@ def _ask_context(request: HttpRequest, *, form: AskForm) -> dict[str, Any]:
         "searchable_count": version.embeddings.count() if version else 0,
         "version": version,
         "accept": ACCEPT,
+        "max_bytes": settings.QUERY_MAX_BYTES,
         "max_megabytes": settings.QUERY_MAX_BYTES // 2**20,
+        "too_large": too_large(),
+        "empty": EMPTY,
         "synthetic_share": Dataset.objects.synthetic_share(),
     }
 
@@ -79,7 +100,7 @@ def _ask_context(request: HttpRequest, *, form: AskForm) -> dict[str, Any]:
 @require_GET
 @may_see_queries
 def query_list(request: HttpRequest) -> HttpResponse:
-    queries = Query.objects.visible_to(request.user).select_related("image", "model_version")
+    queries = Query.objects.visible_to(request.user).with_closest().select_related("image", "model_version")
     page = Paginator(queries, PAGE).get_page(request.GET.get("page"))
     return render(request, "retrieval/query_list.html", {"page": page})
 
@@ -89,21 +110,22 @@ def query_list(request: HttpRequest) -> HttpResponse:
 def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
     query = _wait_for(_own_query(request, uuid))
     active = ModelVersion.objects.active()
-    version = query.model_version or active
     narrowed = SearchFilter(**{name: request.GET.get(name, "") for name in ("dataset", "modality", "label")})
+    neighbours = _answer(query, narrowed=narrowed)
     context = {
         "query": query,
-        "neighbours": _answer(query, narrowed=narrowed),
+        "neighbours": neighbours,
+        "label_counts": Counter(found.image.label for found in neighbours if found.image).most_common(),
+        "placeholders": range(TOP_K),
         "narrowed": narrowed,
         "is_narrowed": bool(narrowed.conditions()),
         "choices": MedicalImage.objects.filter_choices(),
-        "version": version,
         "waiting_for": _waiting_for(query, active=active),
-        "searchable_count": version.embeddings.count() if version else 0,
         "is_outdated": query.status == JobStatus.DONE and active is not None and active != query.model_version,
         "can_retry": query.status == JobStatus.FAILED and bool(query.upload or query.image),
     }
-    return render(request, "retrieval/query_detail.html", context)
+    template = "retrieval/answer_update.html" if _is_partial(request) else "retrieval/query_detail.html"
+    return render(request, template, context)
 
 
 def _own_query(request: HttpRequest, uuid: UUID) -> Query:
@@ -136,7 +158,7 @@ def _answer(query: Query, *, narrowed: SearchFilter) -> list[Neighbour]:
     if query.status != JobStatus.DONE:
         return []
     if narrowed.conditions() and query.model_version and query.vector:
-        return find_neighbours(query.vector.to_list(), version=query.model_version, narrowed=narrowed)
+        return find_neighbours(query.vector, version=query.model_version, narrowed=narrowed)
     results = query.results.select_related("image__dataset")
     return [Neighbour(rank=found.rank, image=found.image, distance=found.distance) for found in results]
 
@@ -150,11 +172,11 @@ def query_preview(request: HttpRequest, uuid: UUID) -> FileResponse:
 @require_POST
 @may_ask
 def query_again(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    return redirect(ask_again(_own_query(request, uuid)), status=303)
+    return redirect(ask_again(_own_query(request, uuid)))
 
 
 @require_POST
 @may_ask
 def image_similar(request: HttpRequest, uuid: UUID) -> HttpResponse:
     image = get_object_or_404(MedicalImage.objects.visible_to(request.user), uuid=uuid)
-    return redirect(ask_with_image(user=_person(request), image=image), status=303)
+    return redirect(ask_with_image(user=_person(request), image=image))

@@ -5,6 +5,8 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
+from django.db.models import F
+from django.db.models.expressions import OrderBy
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
@@ -14,7 +16,7 @@ from retrieval.views.files import private_image
 
 PAGE = 60
 IMPORT_JOBS_SHOWN = 10
-SORTS = {"name": "name", "-name": "-name", "images": "image_count", "-images": "-image_count", "-newest": "-newest"}
+SORTS = {"name": "name", "images": "image_count", "newest": "newest"}
 
 may_see_datasets = permission_required("retrieval.view_dataset", raise_exception=True)
 may_see_images = permission_required("retrieval.view_medicalimage", raise_exception=True)
@@ -26,8 +28,14 @@ def dataset_list(request: HttpRequest) -> HttpResponse:
     q = request.GET.get("q", "").strip()
     sort = request.GET.get("sort", "name")
     datasets = Dataset.objects.with_counts(ModelVersion.objects.active()).filter(name__icontains=q)
-    context = {"datasets": datasets.order_by(SORTS.get(sort, "name")), "q": q, "sort": sort}
+    context = {"datasets": datasets.order_by(_ordering(sort)), "q": q, "sort": sort}
     return render(request, "retrieval/dataset_list.html", context)
+
+
+def _ordering(sort: str) -> OrderBy:
+    """By the column that is named, falling after a minus; datasets without a value come last either way."""
+    column = F(SORTS.get(sort.removeprefix("-"), "name"))
+    return column.desc(nulls_last=True) if sort.startswith("-") else column.asc(nulls_last=True)
 
 
 @require_GET
@@ -36,11 +44,14 @@ def dataset_detail(request: HttpRequest, pk: int) -> HttpResponse:
     version = ModelVersion.objects.active()
     dataset = get_object_or_404(Dataset.objects.with_counts(version), pk=pk)
     label = request.GET.get("label")
-    images = dataset.images.all() if label is None else dataset.images.filter(label=label)
+    images = dataset.images.select_related("dataset").order_by("label", "pk")
+    images = images if label is None else images.filter(label=label)
     context = {
         "dataset": dataset,
         "classes": _classes(dataset),
-        "page": Paginator(images.order_by("label", "pk"), PAGE).get_page(request.GET.get("page")),
+        "page": Paginator(images, PAGE).get_page(
+            request.GET.get("page")
+        ),
         "selected_label": label,
         "import_jobs": _import_jobs(request, dataset=dataset),
     }
@@ -48,11 +59,23 @@ def dataset_detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _classes(dataset: Dataset) -> list[dict[str, Any]]:
-    """One row a class: its label, count, share of the dataset, commonest modality and body part, and a sample."""
+    """One row a class: its label, count, share of the dataset, first modality and body part, a sample,
+
+    and the width of its bar in percent of the largest class's.
+    """
     rows = list(dataset.images.classes())
     total = sum(row["count"] for row in rows) or 1
     samples = dict(MedicalImage.objects.filter(pk__in=[row["sample"] for row in rows]).values_list("pk", "uuid"))
-    return [{**row, "share": row["count"] / total, "sample_uuid": samples[row["sample"]]} for row in rows]
+    largest = max((row["count"] for row in rows), default=1)
+    return [
+        {
+            **row,
+            "share": row["count"] / total,
+            "width": 100 * row["count"] // largest,
+            "sample_uuid": samples[row["sample"]],
+        }
+        for row in rows
+    ]
 
 
 def _import_jobs(request: HttpRequest, *, dataset: Dataset) -> list[Any]:

@@ -1,18 +1,26 @@
 import sys
+from argparse import ArgumentParser
 from typing import Any
 
 from retrieval.management.base import ReportingCommand
-from retrieval.services.checking import check_archive
+from retrieval.services.checking import check_archive, remove_orphans
 
 
 class Command(ReportingCommand):
     help = "Check that every file of the archive is there, unchanged, and known to the database."
 
-    def work(self, options: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        return check_archive()
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--remove-orphans", action="store_true", help="first remove the files that no row knows")
+
+    def work(self, options: dict[str, Any]) -> dict[str, Any]:
+        removed = {"removed_orphans": remove_orphans()} if options["remove_orphans"] else {}
+        return {**check_archive(), **removed}
 
     def describe(self, report: dict[str, Any]) -> None:
         self.stdout.write(f"{report['images']} images, {report['without_embedding']} of them not indexed.")
+        for name in report.get("removed_orphans", ()):
+            self.stdout.write(f"  removed: {name}")
         for title in ("missing_files", "hash_mismatches", "orphan_files"):
             for name in report[title]:
                 self.stdout.write(f"  {title.replace('_', ' ')[:-1]}: {name}")

@@ -10,6 +10,8 @@ from retrieval.models import Dataset, ImportJob
 from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 
+STOPPED = "Stopped. What was imported so far is kept: start the import again to go on."
+
 
 class Command(ReportingCommand):
     help = "Import a folder or zip of PNG, JPEG, TIFF and DICOM images into a dataset, made if it does not exist."
@@ -31,7 +33,8 @@ class Command(ReportingCommand):
         self._run(job)
         job.refresh_from_db()
         if job.reason:
-            if is_new:
+            # A typing error in the path must not leave an empty dataset; images that were imported stay.
+            if is_new and not dataset.images.exists():
                 dataset.delete()
             raise jobs.JobFailed(job.reason)
         return {
@@ -45,8 +48,12 @@ class Command(ReportingCommand):
     def _run(self, job: ImportJob) -> None:
         claimed = jobs.claim(ImportJob, job.pk)
         if claimed:
-            with progress_bar("files") as progress, jobs.failures_recorded(claimed):
-                import_dataset(claimed, index_afterwards=False, progress=progress)
+            with progress_bar("files") as progress, jobs.working_on(claimed):
+                try:
+                    import_dataset(claimed, index_afterwards=False, progress=progress)
+                except KeyboardInterrupt as stop:
+                    # Otherwise a worker would take it for interrupted, and go on with it.
+                    raise jobs.JobFailed(STOPPED) from stop
 
     def describe(self, report: dict[str, Any]) -> None:
         self.stdout.write(

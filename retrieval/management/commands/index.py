@@ -2,10 +2,7 @@ import time
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
-
-from retrieval.management.base import ReportingCommand, progress_bar
-from retrieval.models import ModelVersion
+from retrieval.management.base import ReportingCommand, model_version, progress_bar
 from retrieval.services.indexing import create_index_job, work_on_index_job
 from retrieval.services.versions import active_version
 
@@ -18,7 +15,8 @@ class Command(ReportingCommand):
         parser.add_argument("--model-version", type=int, metavar="N", help="the active one unless given")
 
     def work(self, options: dict[str, Any]) -> dict[str, Any]:
-        version = _version(options["model_version"])
+        number = options["model_version"]
+        version = active_version() if number is None else model_version(number)
         already = version.embeddings.count()
         started = time.perf_counter()
         job = create_index_job(version=version, publish=False)
@@ -48,12 +46,3 @@ class Command(ReportingCommand):
         )
         for failed in report["failed"]:
             self.stdout.write(f"  image {failed['image']}: {failed['reason']}")
-
-
-def _version(number: int | None) -> ModelVersion:
-    if number is None:
-        return active_version()
-    try:
-        return ModelVersion.objects.get(number=number)
-    except ModelVersion.DoesNotExist as error:
-        raise CommandError(f"There is no model version {number}.") from error

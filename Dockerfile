@@ -1,0 +1,22 @@
+# One image for every process of the site; docker-compose.yml says which of them a container runs, and checks its health.
+FROM python:3.11-slim
+
+# Only media and work, below, are volumes: the collected static files beside them belong to the image.
+ENV CBMIR_DATA_DIR=/data PYTHONUNBUFFERED=1
+RUN useradd --create-home --uid 10001 cbmir \
+    && install --directory --owner=cbmir --group=cbmir --mode=700 /data /data/media /data/work
+WORKDIR /app
+
+COPY requirements.txt ./
+RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+
+COPY manage.py ./
+COPY cbmir_site ./cbmir_site
+COPY retrieval ./retrieval
+COPY training ./training
+COPY static ./static
+COPY templates ./templates
+
+# As the user who serves them: collected files are readable by their owner only. The keys are for this step alone.
+USER cbmir
+RUN SECRET_KEY=build CBMIR_HASH_KEY=build python manage.py collectstatic --noinput

@@ -1,0 +1,38 @@
+"""Clocks, medians, and what the machine itself can do."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def interleaved(runs: dict[str, Callable[[], object]], *, rounds: int = 3) -> dict[str, float]:
+    """Median seconds of each, one after the other in every round, so that a busy moment meets all alike."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
+        run()
+    for _ in range(rounds):
+        for name, run in runs.items():
+            taken[name].append(seconds_of(run))
+    return {name: median(each) for name, each in taken.items()}
+
+
+def median(values: Sequence[float]) -> float:
+    return float(np.median(values))
+
+
+def p95(values: Sequence[float]) -> float:
+    return float(np.percentile(values, 95))
+
+
+def memory_bandwidth() -> float:
+    """Bytes a second that one thread copies, each counted as it is read and as it is written; the best of six."""
+    source = np.ones(2**28, dtype=np.uint8)
+    target = np.empty_like(source)
+    return 2 * source.nbytes / min(seconds_of(lambda: np.copyto(target, source)) for _ in range(6))

@@ -1,0 +1,180 @@
+"""The archive in Django admin: datasets and labels can be changed, what jobs and workers wrote can be read.
+
+Queries are not here: what a clinician asks is nobody else's business.
+"""
+
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from retrieval.models import Dataset, ImportJob, IndexJob, MedicalImage, ModelVersion, Rejection
+from retrieval.services.versions import activate_model_version
+
+
+class ReadOnlyMixin:
+    """Rows that only jobs write."""
+
+    def has_add_permission(self, request: HttpRequest, *_: object) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        return False
+
+
+@admin.register(Dataset)
+class DatasetAdmin(admin.ModelAdmin):
+    list_display = ("name", "images", "is_synthetic", "source", "licence", "created_at")
+    list_filter = ("is_synthetic",)
+    search_fields = ("name", "description", "source")
+    readonly_fields = ("created_at", "created_by")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Dataset]:
+        return super().get_queryset(request).annotate(image_count=Count("images"))
+
+    def save_model(self, request: HttpRequest, obj: Dataset, form: object, change: object) -> None:
+        if not change:
+            obj.created_by = request.user  # type: ignore[assignment]
+        super().save_model(request, obj, form, change)
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        # Deleting has to take the files along, with care for those that other datasets share.
+        return False
+
+    @admin.display(description="Images", ordering="image_count")
+    def images(self, dataset: Dataset) -> SafeString:
+        address = reverse("admin:retrieval_medicalimage_changelist") + f"?dataset__id__exact={dataset.pk}"
+        return format_html('<a href="{}">{}</a>', address, getattr(dataset, "image_count", 0))
+
+
+@admin.register(MedicalImage)
+class MedicalImageAdmin(admin.ModelAdmin):
+    list_display = ("picture", "label", "modality", "body_part_examined", "dataset", "size", "created_at")
+    list_display_links = ("picture", "label")
+    list_filter = ("dataset", "modality", "label")
+    list_select_related = ("dataset",)
+    list_per_page = 50
+    search_fields = ("uuid", "label", "modality", "body_part_examined", "dataset__name")
+    show_full_result_count = False
+    fields = (
+        "preview_picture",
+        "label",
+        "modality",
+        "body_part_examined",
+        "dataset",
+        "size",
+        "frame",
+        "view_position",
+        "laterality",
+        "photometric_interpretation",
+        "uuid",
+        "created_at",
+    )
+    readonly_fields = tuple(name for name in fields if name not in ("label", "modality", "body_part_examined"))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
+        return False
+
+    @admin.display(description="Image")
+    def picture(self, image: MedicalImage) -> SafeString:
+        address = reverse("image_thumbnail", args=[image.uuid])
+        return format_html('<img class="archive-thumbnail" src="{}" alt="" loading="lazy">', address)
+
+    @admin.display(description="Image")
+    def preview_picture(self, image: MedicalImage) -> SafeString:
+        return format_html(
+            '<img class="archive-preview" src="{}" alt="{}"><a href="{}">Its page in the archive</a>',
+            reverse("image_preview", args=[image.uuid]),
+            image.label,
+            image.get_absolute_url(),
+        )
+
+    @admin.display(description="Size in pixels")
+    def size(self, image: MedicalImage) -> str:
+        return f"{image.width} × {image.height}"  # noqa: RUF001
+
+    @admin.display(description="Frame")
+    def frame(self, image: MedicalImage) -> str:
+        return f"{image.frame_number} of {image.frame_count}"
+
+
+class RejectionInline(ReadOnlyMixin, admin.TabularInline):
+    model = Rejection
+    verbose_name_plural = "refused files"
+    extra = 0
+
+
+@admin.register(ImportJob)
+class ImportJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
+    list_display = ("__str__", "dataset", "status", "done", "total", "accepted", "duplicates", "refused", "queued_at")
+    list_filter = ("status", "dataset")
+    list_select_related = ("dataset",)
+    inlines = (RejectionInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ImportJob]:
+        return super().get_queryset(request).annotate(refused_count=Count("rejections"))
+
+    @admin.display(description="Refused", ordering="refused_count")
+    def refused(self, job: ImportJob) -> int:
+        return getattr(job, "refused_count", 0)
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ReadOnlyMixin, admin.ModelAdmin):
+    list_display = (
+        "number",
+        "status",
+        "architecture",
+        "weights_source",
+        "images_indexed",
+        "created_at",
+        "activated_at",
+    )
+    list_filter = ("status", "architecture", "weights_source")
+    actions = ("activate",)
+    exclude = ("weights", "metrics")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
+        return super().get_queryset(request).annotate(embedding_count=Count("embeddings"))
+
+    @admin.display(description="Images indexed", ordering="embedding_count")
+    def images_indexed(self, version: ModelVersion) -> int:
+        return getattr(version, "embedding_count", 0)
+
+    def has_activate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("retrieval.change_modelversion")
+
+    @admin.action(description="Activate: answer every search with this version", permissions=["activate"])
+    def activate(self, request: HttpRequest, versions: QuerySet[ModelVersion]) -> None:
+        if versions.count() != 1:
+            messages.error(request, "Choose exactly one version.")
+            return
+        version = versions.get()
+        activate_model_version(version)
+        messages.success(request, f"Version {version.number} is active.")
+
+
+@admin.register(IndexJob)
+class IndexJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
+    list_display = ("__str__", "model_version", "state", "done", "total", "failed", "created_at")
+    list_select_related = ("model_version",)
+
+    @admin.display(description="State")
+    def state(self, job: IndexJob) -> str:
+        return str(job.progress["status"])
+
+    @admin.display(description="Done")
+    def done(self, job: IndexJob) -> object:
+        return job.progress["done"]
+
+    @admin.display(description="Failed")
+    def failed(self, job: IndexJob) -> object:
+        return job.progress["failed"]

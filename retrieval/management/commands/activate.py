@@ -1,0 +1,31 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from retrieval.management.base import ReportingCommand, model_version
+from retrieval.models import MedicalImage
+from retrieval.services.versions import activate_model_version
+
+
+class Command(ReportingCommand):
+    help = "Put a model version into service in one step: queries from now on are answered by it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("number", type=int, metavar="N", help="the model version's number")
+
+    def work(self, options: dict[str, Any]) -> dict[str, Any]:
+        version = model_version(options["number"])
+        previous = activate_model_version(version)
+        return {
+            "model_version": version.number,
+            "previous": previous.number if previous else None,
+            "without_embedding": MedicalImage.objects.without_embedding(version).count(),
+        }
+
+    def describe(self, report: dict[str, Any]) -> None:
+        before = f" instead of version {report['previous']}" if report["previous"] else ""
+        self.stdout.write(f"Model version {report['model_version']} is active{before}.")
+        if report["without_embedding"]:
+            self.stdout.write(
+                f"{report['without_embedding']} images cannot be found with it yet: `manage.py index` embeds them."
+            )

@@ -1,0 +1,93 @@
+"""Writing what is decoded of a file into the archive's storage, before the database knows of it."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import default_storage
+
+from retrieval.imaging import Decoder, FileRefused, Member, Rendering
+from retrieval.models import MedicalImage, StoredFile
+from retrieval.services import naming
+from retrieval.services.modalities import modality_name
+
+
+@dataclass(eq=False)
+class Incoming:
+    """A member on its way: its bytes, unless it was refused; closing `hold` lets go of them."""
+
+    member: Member
+    dataset_pk: int
+    hold: ExitStack = field(default_factory=ExitStack)
+    path: Path | None = None
+    sha256: str = ""
+    size: int = 0
+    # A member before it had the same content; and whether this content is to be decoded at all.
+    repeats: bool = False
+    is_new: bool = False
+    refusal: str = ""
+    images: list[MedicalImage] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+
+
+def decode_and_store(decoder: Decoder, file: Incoming) -> Incoming:
+    """In a thread: decode and write the files. No database here, connections belong to threads."""
+    if file.path is None or not file.is_new:
+        return file
+    try:
+        for rendering in decoder.render(file.path):
+            file.images.append(_store_frame(rendering, file=file))
+    except FileRefused as refused:
+        file.refusal = refused.reason
+        return file
+    file.size = file.path.stat().st_size
+    with file.path.open("rb") as original:
+        _save(file, name=naming.original_name(file.sha256), content=File(original))
+    return file
+
+
+def _save(file: Incoming, *, name: str, content: File) -> str:
+    file.written.append(name)
+    return default_storage.save(name, content)
+
+
+def remove_files(file: Incoming) -> None:
+    """Remove what was written for a file that did not get into the archive, but nothing that rows refer to."""
+    needed = set(StoredFile.objects.filter(sha256=file.sha256).values_list("file", flat=True))
+    for names in MedicalImage.objects.filter(preview__in=file.written).values_list("preview", "thumbnail"):
+        needed.update(names)
+    for name in file.written:
+        if name not in needed:
+            default_storage.delete(name)
+
+
+def _store_frame(rendering: Rendering, *, file: Incoming) -> MedicalImage:
+    """Write preview and thumbnail of a frame, and describe it in a row that is not saved yet."""
+    frame_number = rendering.frame_number or 1
+    uuid = naming.image_uuid(dataset_pk=file.dataset_pk, sha256=file.sha256, frame_number=frame_number)
+    told = file.member.described
+    known: dict[str, Any] = dict(rendering.attributes)
+    return MedicalImage(
+        uuid=uuid,
+        dataset_id=file.dataset_pk,
+        frame_number=frame_number,
+        frame_count=rendering.frame_count,
+        preview=_save(file, name=naming.preview_name(uuid), content=ContentFile(rendering.preview)),
+        thumbnail=_save(file, name=naming.thumbnail_name(uuid), content=ContentFile(rendering.thumbnail)),
+        width=rendering.width,
+        height=rendering.height,
+        pixel_sha256=rendering.pixel_sha256,
+        label=told.label[:100],
+        modality=modality_name(told.modality or str(known.get("modality", "")))[:32],
+        body_part_examined=(told.body_part or str(known.get("body_part_examined", "")))[:64],
+        view_position=known.get("view_position", ""),
+        laterality=known.get("laterality", ""),
+        photometric_interpretation=known.get("photometric_interpretation", ""),
+        study_instance_uid=known.get("study_instance_uid", ""),
+        series_instance_uid=known.get("series_instance_uid", ""),
+        sop_instance_uid=known.get("sop_instance_uid", ""),
+        instance_number=known.get("instance_number"),
+        patient_key=naming.patient_key(told.patient_group or str(known.get("patient_id", ""))),
+    )

@@ -1,0 +1,39 @@
+"""Small words and figures that the pages share."""
+
+from django import template
+
+register = template.Library()
+
+
+@register.filter
+def similarity(distance: float) -> str:
+    """Of a cosine distance: three decimals, since two images that look the same differ in the third."""
+    return f"{1 - distance:.3f}"
+
+
+@register.filter
+def percent(share: float) -> str:
+    """0.256 -> "26 %"; a share that is not nothing is never shown as 0 %, and one that is not all never as 100 %."""
+    whole = round(share * 100)
+    if share > 0 and whole == 0:
+        return "< 1 %"
+    if share < 1 and whole == 100:
+        return "> 99 %"
+    return f"{whole} %"
+
+
+@register.filter
+def share_of(part: int, whole: int | None) -> float:
+    """Part of the whole, 0..1; 0 where the whole is nothing or not known yet."""
+    return part / whole if whole else 0.0
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """Time left, in words that do not change every second."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes < 90 else f"about {round(minutes / 60)} h"

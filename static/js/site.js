@@ -1,0 +1,25 @@
+// Small things that every page may use.
+"use strict";
+{
+  // A select or radio inside form[data-submit-on-change] sends its form.
+  document.addEventListener("change", (event) => {
+    event.target.closest("form[data-submit-on-change]")?.requestSubmit();
+  });
+
+  // A reader who waits hears that the page could not go on by itself.
+  const say = (text) => {
+    const place = document.getElementById("connection");
+    if (!place) return;
+    place.textContent = text;
+    place.hidden = !text;
+  };
+  document.addEventListener("htmx:sendError", () => {
+    say("The site does not answer. What was stored is kept; this page tries again by itself.");
+  });
+  document.addEventListener("htmx:afterOnLoad", (event) => {
+    say("");
+    // The session has ended: the answer is the login page, which belongs into the window and not into a part of it.
+    const { xhr } = event.detail;
+    if (xhr.responseURL && new URL(xhr.responseURL).pathname === document.body.dataset.login) location.reload();
+  });
+}

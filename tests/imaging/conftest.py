@@ -1,0 +1,40 @@
+"""One decoding process for all tests of this folder, but for those that kill theirs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from retrieval.imaging import Decoder, FileRefused, Rendering
+
+Decode = Callable[..., list[Rendering]]
+
+
+@pytest.fixture(scope="session")
+def decoder() -> Iterator[Decoder]:
+    with Decoder() as decoder:
+        yield decoder
+
+
+@pytest.fixture
+def decode(decoder: Decoder, tmp_path: Path) -> Decode:
+    """Decode bytes by way of a file, all frames unless told otherwise."""
+
+    def from_bytes(content: bytes, **how: str) -> list[Rendering]:
+        path = tmp_path / "file"
+        path.write_bytes(content)
+        return list(decoder.render(path, **how))
+
+    return from_bytes
+
+
+@pytest.fixture
+def refusal(decode: Decode) -> Callable[[bytes], str]:
+    """Decode bytes that must be refused, and return why."""
+
+    def of(content: bytes) -> str:
+        with pytest.raises(FileRefused) as refused:
+            decode(content)
+        return refused.value.reason
+
+    return of

@@ -1,0 +1,104 @@
+"""What tests of the services share: an import, an index and a query, done in this process by the workers' own code."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings as site_settings
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from cbmir_site import embedded
+from retrieval.models import Dataset, ImportJob, IndexJob, ModelVersion, Query
+from retrieval.services import jobs
+from retrieval.services.importing import import_dataset
+from retrieval.services.indexing import create_index_job, work_on_index_job
+from retrieval.services.searching import answer_query, ask_with_upload
+
+ImportFolder = Callable[..., ImportJob]
+Answer = Callable[[Query], Query]
+
+
+def new_import_job(source: Path, *, dataset: str = "one") -> ImportJob:
+    return ImportJob.objects.create(
+        dataset=Dataset.objects.get_or_create(name=dataset)[0], source_path=str(source.resolve())
+    )
+
+
+def work_on_import(job: ImportJob, *, progress: jobs.Progress = jobs.silent) -> ImportJob:
+    """Claim the job and work on it as a worker does; return it as the database has it afterwards."""
+    claimed = jobs.claim(ImportJob, job.pk)
+    assert claimed is not None
+    with jobs.working_on(claimed):
+        import_dataset(claimed, index_afterwards=False, progress=progress)
+    return ImportJob.objects.get(pk=job.pk)
+
+
+@pytest.fixture
+def import_folder(db: None) -> ImportFolder:
+    def run(source: Path, *, dataset: str = "one", progress: jobs.Progress = jobs.silent) -> ImportJob:
+        return work_on_import(new_import_job(source, dataset=dataset), progress=progress)
+
+    return run
+
+
+@pytest.fixture
+def index(db: None) -> Callable[[ModelVersion], IndexJob]:
+    def run(version: ModelVersion) -> IndexJob:
+        job = create_index_job(version=version, publish=False)
+        work_on_index_job(job)
+        return job
+
+    return run
+
+
+@pytest.fixture
+def asked(person: Callable[..., User]) -> Callable[[bytes], Query]:
+    """A query with an upload, not answered yet."""
+    users: list[User] = []
+
+    def ask(content: bytes) -> Query:
+        users.append(users[0] if users else person("clinician"))
+        return ask_with_upload(user=users[0], upload=ContentFile(content, name="upload"))
+
+    return ask
+
+
+@pytest.fixture
+def answer() -> Answer:
+    """Let a worker's code answer a query, and return it as the database has it afterwards."""
+
+    def run(query: Query) -> Query:
+        claimed = jobs.claim(Query, query.pk)
+        assert claimed is not None
+        with jobs.working_on(claimed):
+            answer_query(claimed)
+        return Query.objects.get(pk=query.pk)
+
+    return run
+
+
+@pytest.fixture
+def broker() -> Iterator[Redis]:
+    """The queues, empty before and after."""
+    socket = site_settings.CELERY_BROKER_URL.removeprefix("redis+socket://")
+    client = Redis(unix_socket_path=socket, retry=Retry(NoBackoff(), 0))
+    client.flushall()
+    yield client
+    client.flushall()
+
+
+@pytest.fixture
+def broker_away(broker: Redis) -> Iterator[Callable[[], None]]:
+    """Redis is stopped; the function starts it again."""
+    folder = site_settings.DATA_DIR / "redis"
+    broker.shutdown()
+    yield lambda: _start(folder)
+    _start(folder)
+
+
+def _start(folder: Path) -> None:
+    embedded._start_redis(folder)

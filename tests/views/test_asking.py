@@ -1,0 +1,208 @@
+"""Asking with an image, and reading the answer."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion, Query
+from retrieval.services.versions import activate_model_version, create_model_version
+from tests.pictures import drawn_pixels, png
+
+pytestmark = pytest.mark.django_db
+LoggedIn = Callable[..., Client]
+Ask = Callable[..., Query]
+Answered = Callable[[Query], Query]
+
+
+@pytest.fixture
+def clinician(logged_in: LoggedIn) -> Client:
+    return logged_in("clinician")
+
+
+def _page(client: Client, query: Query, **choice: str) -> str:
+    return client.get(query.get_absolute_url(), choice).content.decode()
+
+
+def _ranks(page: str) -> list[int]:
+    return [int(rank) for rank in re.findall(r'<li data-rank="(\d+)"', page)]
+
+
+def _stored(folder: Path) -> list[Path]:
+    return [path for path in (folder / "queries").rglob("*") if path.is_file()]
+
+
+def test_an_image_of_the_archive_finds_itself_first(
+    clinician: Client, archive: Dataset, ask: Ask, answered: Answered, picture_folder: Path
+) -> None:
+    query = answered(ask(clinician, content=(picture_folder / "hand" / "4.png").read_bytes()))
+    page = _page(clinician, query)
+    assert _ranks(page) == [1, 2, 3, 4, 5, 6]
+    first = query.results.get(rank=1)
+    assert first.image is not None
+    assert (first.image.label, round(first.distance, 3)) == ("hand", 0)
+    assert "1.000" in page
+    assert "version 1" in page
+
+
+def test_the_file_is_forgotten_once_its_picture_is_there(
+    clinician: Client, archive: Dataset, ask: Ask, answered: Answered, media: Path
+) -> None:
+    query = ask(clinician)
+    assert [path.suffix for path in _stored(media)] == [""]
+    answered(query)
+    assert [path.suffix for path in _stored(media)] == [".png"]
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "words"),
+    [
+        (b"", 400, "The file is empty"),
+        (b"%PDF-1.7 something", 415, "a PDF document"),
+        (b"just some text", 415, "not an image that can be read here"),
+    ],
+)
+def test_what_can_be_seen_at_once_is_refused_at_once(
+    clinician: Client, media: Path, content: bytes, status: int, words: str
+) -> None:
+    for headers in ({}, {"HX-Request": "true"}):
+        image = SimpleUploadedFile("scan.png", content)
+        response = clinician.post("/", {"image": image}, headers=headers)
+        assert response.status_code == status
+        assert words in response.content.decode()
+    assert not Query.objects.exists()
+    assert not _stored(media)
+
+
+def test_a_form_without_a_file_says_what_to_do(clinician: Client) -> None:
+    response = clinician.post("/", {})
+    assert response.status_code == 400
+    assert b"Choose an image first." in response.content
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_read(clinician: Client, settings: Settings) -> None:
+    settings.QUERY_MAX_BYTES = 1000
+    response = clinician.post("/", {"image": SimpleUploadedFile("scan.png", b"\x89PNG\r\n\x1a\n" + bytes(5000))})
+    assert response.status_code == 413
+    settings.QUERY_MAX_BYTES = 1_000_000
+    claimed = {"CONTENT_LENGTH": str(10**9)}
+    response = clinician.generic("POST", "/", b"", content_type="multipart/form-data; boundary=x", **claimed)
+    assert response.status_code == 413
+    assert b"larger than" in response.content
+    assert not Query.objects.exists()
+
+
+def test_the_open_page_is_told_where_the_answer_will_be(clinician: Client) -> None:
+    image = SimpleUploadedFile("scan.png", png(drawn_pixels(1)))
+    response = clinician.post("/", {"image": image}, headers={"HX-Request": "true"})
+    assert response["HX-Redirect"] == Query.objects.get().get_absolute_url()
+
+
+def test_a_damaged_file_fails_on_its_own_page(
+    clinician: Client, archive: Dataset, ask: Ask, answered: Answered
+) -> None:
+    whole = png(drawn_pixels(1))
+    query = answered(ask(clinician, content=whole[: len(whole) // 2]))
+    page = _page(clinician, query)
+    assert query.status == JobStatus.FAILED
+    assert "The image is damaged or incomplete" in page
+    assert "Choose another image" in page
+    assert not _ranks(page)
+
+
+def test_without_a_model_the_query_waits(clinician: Client, ask: Ask, answered: Answered) -> None:
+    query = answered(ask(clinician))
+    assert query.status == JobStatus.QUEUED
+    assert "No model version is active" in _page(clinician, query)
+    assert "No model version is active" in clinician.get("/").content.decode()
+
+
+def test_an_empty_archive_says_so(
+    clinician: Client, active_version: ModelVersion, ask: Ask, answered: Answered
+) -> None:
+    assert "The archive is empty" in clinician.get("/").content.decode()
+    page = _page(clinician, answered(ask(clinician)))
+    assert "The archive held no indexed image when this search ran." in page
+
+
+def test_a_query_that_no_worker_takes_says_so(clinician: Client, archive: Dataset, ask: Ask) -> None:
+    query = ask(clinician)
+    assert "The answer appears here by itself" in _page(clinician, query)
+    Query.objects.filter(pk=query.pk).update(queued_at=timezone.now() - timedelta(seconds=10))
+    page = _page(clinician, query)
+    assert "No search worker is free at the moment" in page
+    assert f'hx-get="{query.get_absolute_url()}"' in page
+
+
+def test_the_page_replaces_its_own_part_and_title(
+    clinician: Client, archive: Dataset, ask: Ask, answered: Answered
+) -> None:
+    query = answered(ask(clinician))
+    part = clinician.get(query.get_absolute_url(), headers={"HX-Request": "true"}).content.decode()
+    assert part.startswith("<title>Similar images")
+    assert "<html" not in part
+    assert "hx-get" not in part
+    assert len(_ranks(part)) == 6
+
+
+def test_a_narrowed_answer_holds_all_that_fits(
+    clinician: Client, archive: Dataset, ask: Ask, answered: Answered
+) -> None:
+    query = answered(ask(clinician))
+    assert len(_ranks(_page(clinician, query, label="hand"))) == 3
+    assert len(_ranks(_page(clinician, query, dataset="Drawn", label="chest"))) == 3
+    assert "No image of the archive fits this choice" in _page(clinician, query, modality="PET")
+    assert len(_ranks(_page(clinician, query))) == 6
+
+
+def test_an_old_answer_stays_as_it_was(clinician: Client, archive: Dataset, ask: Ask, answered: Answered) -> None:
+    query = answered(ask(clinician))
+    before = list(query.results.values_list("rank", "image", "distance"))
+    activate_model_version(create_model_version(architecture="narrow", weights="none", seed=1))
+    page = _page(clinician, query)
+    assert list(query.results.values_list("rank", "image", "distance")) == before
+    assert len(_ranks(page)) == 6
+    assert "Answered by model version 1." in " ".join(page.split())
+
+
+def test_a_deleted_image_keeps_its_place(clinician: Client, archive: Dataset, ask: Ask, answered: Answered) -> None:
+    query = answered(ask(clinician))
+    first = query.results.get(rank=1).image
+    assert first is not None
+    MedicalImage.objects.filter(pk=first.pk).delete()
+    page = _page(clinician, query)
+    assert "This image has been deleted since." in page
+    assert _ranks(page) == [1, 2, 3, 4, 5, 6]
+
+
+def test_more_like_this_asks_with_the_stored_embedding(clinician: Client, archive: Dataset, answered: Answered) -> None:
+    image = archive.images.get(pixel_sha256=archive.images.first().pixel_sha256)
+    response = clinician.post(f"/images/{image.uuid}/similar/")
+    query = Query.objects.get()
+    assert response["Location"] == query.get_absolute_url()
+    answered(query)
+    assert query.embed_ms == 0
+    assert query.results.get(rank=1).image == image
+
+
+def test_a_query_can_be_asked_again(clinician: Client, archive: Dataset, ask: Ask, answered: Answered) -> None:
+    query = answered(ask(clinician))
+    response = clinician.post(f"{query.get_absolute_url()}again/")
+    again = Query.objects.latest("pk")
+    assert again != query
+    assert response["Location"] == again.get_absolute_url()
+    assert answered(again).results.count() == 6
+
+
+def test_the_history_shows_the_closest_label(clinician: Client, archive: Dataset, ask: Ask, answered: Answered) -> None:
+    assert "You have not searched yet" in clinician.get("/queries/").content.decode()
+    answered(ask(clinician))
+    page = clinician.get("/queries/").content.decode()
+    assert "chest" in page
+    assert "1.000" in page

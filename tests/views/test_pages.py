@@ -1,0 +1,82 @@
+"""Datasets, images, errors, and what holds for every page."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from retrieval.models import Dataset, MedicalImage, Query
+
+pytestmark = pytest.mark.django_db
+LoggedIn = Callable[..., Client]
+
+
+def test_datasets_are_listed_filtered_and_sorted(logged_in: LoggedIn, archive: Dataset) -> None:
+    Dataset.objects.create(name="Another", is_synthetic=True)
+    client = logged_in("clinician")
+
+    def names(**choice: str) -> list[str]:
+        page = client.get("/datasets/", choice).content.decode()
+        return re.findall(r'<th scope="row"><a href="[^"]+">([^<]+)</a>', page)
+
+    assert names() == ["Another", "Drawn"]
+    assert names(sort="-name") == ["Drawn", "Another"]
+    assert names(sort="-images") == ["Drawn", "Another"]
+    assert names(sort="nonsense") == ["Another", "Drawn"]
+    assert names(q="draw") == ["Drawn"]
+    assert "No dataset" in client.get("/datasets/", {"q": "x-y"}).content.decode()
+
+
+def test_a_dataset_counts_its_classes(logged_in: LoggedIn, archive: Dataset) -> None:
+    page = " ".join(logged_in("clinician").get(archive.get_absolute_url()).content.decode().split())
+    assert "6 images in 2 labels, 6 of them can be found" in page
+    assert page.count("50 %") == 2
+    assert page.count('class="tile"') == 6
+
+
+def test_a_class_of_a_dataset_can_be_looked_at(logged_in: LoggedIn, archive: Dataset) -> None:
+    page = logged_in("clinician").get(archive.get_absolute_url(), {"label": "hand"}).content.decode()
+    assert page.count('class="tile"') == 3
+
+
+def test_refused_files_are_shown_to_staff_alone(logged_in: LoggedIn, archive: Dataset) -> None:
+    job = archive.import_jobs.get()
+    job.rejections.create(file="odd.txt", reason="This file is no image.")
+    assert "odd.txt" in logged_in("staff").get(archive.get_absolute_url()).content.decode()
+    assert "odd.txt" not in logged_in("clinician").get(archive.get_absolute_url()).content.decode()
+
+
+def test_an_image_page_tells_its_attributes_and_no_identifiers(logged_in: LoggedIn, archive: Dataset) -> None:
+    image = archive.images.earliest("pk")
+    MedicalImage.objects.filter(pk=image.pk).update(
+        modality="CT", body_part_examined="CHEST", study_instance_uid="1.2.3.4.5", patient_key="secret-key"
+    )
+    page = logged_in("clinician").get(image.get_absolute_url()).content.decode()
+    for words in ("CHEST", "320 × 240 pixels", "More like this", "CC0"):  # noqa: RUF001
+        assert words in page
+    assert "1.2.3.4.5" not in page
+    assert "secret-key" not in page
+
+
+def test_every_page_keeps_to_the_content_security_policy(
+    logged_in: LoggedIn, archive: Dataset, ask: Callable[..., Query], answered: Callable[[Query], Query]
+) -> None:
+    client = logged_in("admin")
+    query, image = answered(ask(client)), archive.images.first()
+    assert image is not None
+    addresses = ("/", "/queries/", "/datasets/", "/training/", "/nothing-here", query.get_absolute_url())
+    for address in (*addresses, archive.get_absolute_url(), image.get_absolute_url()):
+        response = client.get(address)
+        page = response.content.decode()
+        assert "default-src 'none'" in response["Content-Security-Policy"], address
+        assert not re.search(r'\s(style|on\w+)="', page), address
+        assert not re.search(r"<script(?![^>]*\bsrc=)", page), address
+        assert not re.search(r'(src|href|action)="(https?:)?//', page), address
+
+
+@pytest.mark.parametrize("address", ["/nothing-here", "/queries/00000000-0000-0000-0000-000000000000/"])
+def test_an_unknown_address_says_what_to_do(logged_in: LoggedIn, address: str) -> None:
+    response = logged_in("clinician").get(address)
+    assert response.status_code == 404
+    assert b"There is no such page" in response.content

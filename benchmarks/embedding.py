@@ -56,9 +56,7 @@ def _load(network: VGG, *, path: Path, report: Report) -> Embedder:
     projection = fit_projection(np.zeros((0, network.architecture.width), np.float32))
     classes = [f"class {number}" for number in range(network.classes)]
     saving = seconds_of(
-        lambda: save_version(
-            path, network=network, preprocessing=TORCHVISION, projection=projection, classes=classes
-        )
+        lambda: save_version(path, network=network, preprocessing=TORCHVISION, projection=projection, classes=classes)
     )
     loaded: list[Embedder] = []
     loading = seconds_of(lambda: loaded.append(Embedder.load(path)))

@@ -98,6 +98,8 @@ def running_site(*, log: Path, settings: dict[str, str] | None = None) -> Iterat
             env=(settings or dict(os.environ)) | {"PORT": str(port)},
             stdout=output,
             stderr=subprocess.STDOUT,
+            # Ctrl-C in a terminal is for us: the site is told to end once, by `_stop`.
+            start_new_session=True,
         )
     try:
         yield Site(url=f"http://127.0.0.1:{port}", process=psutil.Process(child.pid), log=log)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 from pytest_django import Settings
@@ -32,7 +33,8 @@ def static_files() -> None:
 
 @pytest.fixture(autouse=True)
 def media(settings: Settings, tmp_path: Path) -> Path:
-    """Each test has an archive folder of its own."""
+    """Each test has an archive folder of its own, and remembers nothing of the test before."""
+    cache.clear()
     folder = tmp_path / "media"
     settings.MEDIA_ROOT, settings.WORK_DIR = folder, tmp_path / "work"
     return folder

@@ -144,8 +144,7 @@ def _sample(name: str, converters: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-@pytest.mark.django_db
-def test_every_page_but_the_public_ones_wants_a_login(method: str) -> None:
+def test_every_page_but_the_public_ones_wants_a_login(db: None, method: str) -> None:
     addresses = set(_addresses(get_resolver()))
     answers = {address: getattr(Client(), method)(address) for address in addresses}
     assert {address for address, answer in answers.items() if not _asks_for_login(answer)} == PUBLIC
@@ -177,10 +176,8 @@ def test_documents_name_commands_and_files_that_exist(document: Path) -> None:
     text = document.read_text()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"`make (\w+)", text)) <= targets
-    assert set(re.findall(r"manage\.py (\w+)", text)) <= set(get_commands())
-    assert [
-        path for path in _paths_in(text) if not list(ROOT.glob(path)) and not (document.parent / path).exists()
-    ] == []
+    assert set(re.findall(r"manage\.py ([a-z_]+)", text)) <= set(get_commands())
+    assert [path for path in _paths_in(text) if not any((*ROOT.glob(path), *document.parent.glob(path)))] == []
 
 
 def _paths_in(text: str) -> list[str]:

@@ -48,7 +48,7 @@ def index_batch(batch: IndexBatch) -> None:
     for count in _embed_and_store(images, batch=batch, version=version):
         already += count
         jobs.beat(batch, done=already)
-    jobs.finish(batch)
+    jobs.finish(batch, done=already)
 
 
 def _embed_and_store(images: list[MedicalImage], *, batch: IndexBatch, version: ModelVersion) -> Iterator[int]:

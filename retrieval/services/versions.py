@@ -109,6 +109,8 @@ def _sample_features(embedder: Embedder) -> np.ndarray:
 def _store_version(
     path: Path, *, digest: str, architecture: str, weights_source: str, weights_report: str
 ) -> ModelVersion:
+    if twin := ModelVersion.objects.filter(weights_sha256=digest).first():
+        raise WeightsRefused(f"Model version {twin.number} has exactly these weights: use that one.")
     name = f"weights/{keyed_hash('weights', digest)[:40]}.safetensors"
     with path.open("rb") as file:
         default_storage.save(name, File(file))

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -37,6 +38,8 @@ FORM_OVERHEAD = 2**20
 POLL_SECONDS = 0.01
 # A free worker takes a query within milliseconds: one that waits longer than this waits for a worker.
 WORKER_LATE_SECONDS = 3
+# Finding all labels reads the whole archive; a new one may wait this long before it can be chosen.
+CHOICES_SECONDS = 60
 
 may_ask = permission_required("retrieval.add_query", raise_exception=True)
 may_see_queries = permission_required("retrieval.view_query", raise_exception=True)
@@ -119,7 +122,7 @@ def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "placeholders": range(TOP_K),
         "narrowed": narrowed,
         "is_narrowed": bool(narrowed.conditions()),
-        "choices": MedicalImage.objects.filter_choices(),
+        "choices": cache.get_or_set("filter_choices", MedicalImage.objects.filter_choices, CHOICES_SECONDS),
         "waiting_for": _waiting_for(query, active=active),
         "is_outdated": query.status == JobStatus.DONE and active is not None and active != query.model_version,
         "can_retry": query.status == JobStatus.FAILED and bool(query.upload or query.image),

@@ -13,8 +13,10 @@
     place.textContent = text;
     place.hidden = !text;
   };
-  document.addEventListener("htmx:sendError", () => {
-    say("The site does not answer. What was stored is kept; this page tries again by itself.");
+  const sayAway = () => say("The site does not answer. What was stored is kept; this page tries again by itself.");
+  document.addEventListener("htmx:sendError", sayAway);
+  document.addEventListener("htmx:responseError", (event) => {
+    if (event.detail.xhr.status >= 500) sayAway();
   });
   document.addEventListener("htmx:afterOnLoad", (event) => {
     say("");

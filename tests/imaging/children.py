@@ -15,9 +15,12 @@ def pid_of(decoder: Decoder) -> int:
     return process.pid
 
 
-def peak_bytes(pid: int) -> int:
-    """The most memory that was ever resident (VmHWM)."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+def peak_of(decoder: Decoder) -> int:
+    """The most bytes that were ever resident in the decoder's process (VmHWM); 0 when a file has just ended it."""
+    process = decoder._process
+    if process is None:
+        return 0
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
 
 

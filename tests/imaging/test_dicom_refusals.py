@@ -1,5 +1,6 @@
 """DICOM files that are refused, each with a sentence that says why."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -99,7 +100,10 @@ def test_a_cut_deflated_file_is_refused(refusal: Refusal) -> None:
 
 
 def test_a_deflated_file_that_unpacks_without_end_is_refused(refusal: Refusal) -> None:
-    content = dicom(np.zeros((20_000, 20_000), dtype=np.uint8), syntax=DeflatedExplicitVRLittleEndian)
+    whole = dicom(PIXELS, syntax=DeflatedExplicitVRLittleEndian)
+    meta = whole[: 144 + int.from_bytes(whole[140:144], "little")]
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    content = meta + b"".join(deflater.compress(bytes(2**20)) for _ in range(300)) + deflater.flush()
     assert len(content) < 1_000_000
     assert "unpacks to far more data" in refusal(content)
 

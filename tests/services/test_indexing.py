@@ -40,7 +40,7 @@ def test_every_image_gets_the_embedding_that_the_network_gives_it(
     assert job.progress["status"] == JobStatus.DONE
     embedder = load_embedder(active_version.pk)
     [(expected, _)] = embedder.embed_images([Path(image.preview.path) for image in images])
-    stored = [each.vector.to_numpy() for each in Embedding.objects.order_by("image_id")]
+    stored = [each.vector for each in Embedding.objects.order_by("image_id")]
     assert np.allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-3)
     assert np.allclose(stored, expected, atol=2e-3)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from django.db import connection
+from pytest_django import DjangoAssertNumQueries
 
 from retrieval.models import Dataset, Embedding, MedicalImage, ModelVersion, StoredFile
 from retrieval.services.searching import SearchFilter, find_neighbours
@@ -74,7 +75,7 @@ def test_the_order_is_that_of_the_cosine_distance(
         (SearchFilter(dataset="odd"), 20),
         (SearchFilter(modality="MR"), 20),
         (SearchFilter(label="rare"), RARE),
-        (SearchFilter(dataset="even", modality="MRI", label="rare"), 1),
+        (SearchFilter(dataset="odd", modality="MRI", label="rare"), 1),
         (SearchFilter(label="no such label"), 0),
     ],
 )
@@ -106,7 +107,7 @@ def test_equal_distances_have_one_order(images: list[MedicalImage]) -> None:
 
 
 def test_a_search_is_two_queries(
-    embedded: tuple[ModelVersion, np.ndarray], django_assert_num_queries: "DjangoAssertNumQueries"
+    embedded: tuple[ModelVersion, np.ndarray], django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     version, vectors = embedded
     with django_assert_num_queries(2):

@@ -124,12 +124,6 @@ def test_a_refused_file_is_not_kept(active_version: ModelVersion, asked: Ask, an
     assert (query.upload.name, _files_of_queries(media)) == ("", set())
 
 
-def test_a_blank_image_is_refused(active_version: ModelVersion, asked: Ask, answer: Answer) -> None:
-    query = answer(asked(png(drawn_pixels(4) * 0)))
-    assert query.status in (JobStatus.DONE, JobStatus.FAILED)
-    assert (query.reason == "") == (query.status == JobStatus.DONE)
-
-
 def test_an_upload_that_vanished_is_said_to_be_gone(active_version: ModelVersion, asked: Ask, answer: Answer) -> None:
     query = asked(png(drawn_pixels(4)))
     Path(query.upload.path).unlink()

@@ -5,6 +5,8 @@ from typing import Any
 from retrieval.management.base import ReportingCommand
 from retrieval.services.checking import check_archive, remove_orphans
 
+FOUND = {"missing_files": "missing", "hash_mismatches": "changed", "orphan_files": "belongs to nothing"}
+
 
 class Command(ReportingCommand):
     help = "Check that every file of the archive is there, unchanged, and known to the database."
@@ -21,9 +23,9 @@ class Command(ReportingCommand):
         self.stdout.write(f"{report['images']} images, {report['without_embedding']} of them not indexed.")
         for name in report.get("removed_orphans", ()):
             self.stdout.write(f"  removed: {name}")
-        for title in ("missing_files", "hash_mismatches", "orphan_files"):
+        for title, words in FOUND.items():
             for name in report[title]:
-                self.stdout.write(f"  {title.replace('_', ' ')[:-1]}: {name}")
+                self.stdout.write(f"  {words}: {name}")
         if report["stalled_jobs"]:
             self.stdout.write(
                 f"  {report['stalled_jobs']} jobs have stalled; workers take them up again by themselves."

@@ -1,0 +1,112 @@
+"""import_dataset and index: the contracts of docs/operations.md."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from retrieval.models import Dataset, ImportJob, MedicalImage, ModelVersion
+from tests.commands.conftest import Manage
+from tests.pictures import drawn_pixels, png
+
+
+def test_import_says_what_became_of_every_file(manage: Manage, picture_folder: Path) -> None:
+    (picture_folder / "chest" / "note.txt").write_text("no image")
+    (picture_folder / "hand" / "twin.png").write_bytes((picture_folder / "hand" / "3.png").read_bytes())
+    status, report = manage("import_dataset", picture_folder, "--name", "drawn")
+    assert status == 0
+    assert report.pop("seconds") > 0
+    [rejected] = report.pop("rejected")
+    assert report == {"dataset": "drawn", "accepted": 6, "duplicates": 1}
+    assert sorted(rejected) == ["file", "reason"]
+    assert rejected["file"] == "chest/note.txt"
+    assert set(MedicalImage.objects.values_list("label", flat=True)) == {"chest", "hand"}
+
+
+def test_a_second_import_reports_duplicates_only(manage: Manage, picture_folder: Path) -> None:
+    manage("import_dataset", picture_folder, "--name", "drawn")
+    status, report = manage("import_dataset", picture_folder, "--name", "drawn")
+    assert (status, report["accepted"], report["duplicates"], report["rejected"]) == (0, 0, 6, [])
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 101])
+def test_a_dataset_needs_a_name(manage: Manage, picture_folder: Path, name: str) -> None:
+    status, report = manage("import_dataset", picture_folder, "--name", name)
+    assert (status, list(report)) == (1, ["error"])
+    assert not Dataset.objects.exists()
+
+
+def test_a_path_that_does_not_exist_makes_no_dataset(manage: Manage, tmp_path: Path) -> None:
+    status, report = manage("import_dataset", tmp_path / "nowhere", "--name", "drawn")
+    assert (status, list(report)) == (1, ["error"])
+    assert not Dataset.objects.exists()
+
+
+def test_a_source_that_cannot_be_read_makes_no_dataset(manage: Manage, tmp_path: Path) -> None:
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and nothing more")
+    status, report = manage("import_dataset", tmp_path / "broken.zip", "--name", "drawn")
+    assert (status, list(report)) == (1, ["error"])
+    assert not Dataset.objects.exists()
+    assert not ImportJob.objects.exists()
+
+
+def test_an_existing_dataset_survives_a_failed_import(manage: Manage, picture_folder: Path, tmp_path: Path) -> None:
+    manage("import_dataset", picture_folder, "--name", "drawn")
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and nothing more")
+    assert manage("import_dataset", tmp_path / "broken.zip", "--name", "drawn")[0] == 1
+    assert Dataset.objects.get().images.count() == 6
+
+
+def test_index_says_what_it_did_and_what_was_done(
+    manage: Manage, active_version: ModelVersion, picture_folder: Path
+) -> None:
+    manage("import_dataset", picture_folder, "--name", "drawn")
+    status, report = manage("index")
+    assert status == 0
+    assert min(report.pop("seconds"), report.pop("images_per_second")) > 0
+    assert report == {"model_version": active_version.number, "indexed": 6, "already": 0, "failed": []}
+    status, report = manage("index", "--model-version", active_version.number)
+    assert (status, report["indexed"], report["already"]) == (0, 0, 6)
+
+
+def test_index_names_the_images_that_failed(manage: Manage, active_version: ModelVersion, picture_folder: Path) -> None:
+    manage("import_dataset", picture_folder, "--name", "drawn")
+    image = MedicalImage.objects.all()[2]
+    Path(image.preview.path).unlink()
+    _, report = manage("index")
+    [failed] = report["failed"]
+    assert (failed["image"], report["indexed"]) == (str(image.uuid), 5)
+    assert failed["reason"]
+
+
+def test_index_needs_a_version(manage: Manage) -> None:
+    assert list(manage("index")[1]) == ["error"]
+    status, report = manage("index", "--model-version", 7)
+    assert (status, report) == (1, {"error": "There is no model version 7."})
+
+
+def test_wrong_usage(refuses_usage: Callable[..., str]) -> None:
+    assert "--name" in refuses_usage("import_dataset", "somewhere")
+    assert "invalid int value" in refuses_usage("index", "--model-version", "first")
+
+
+def test_people_read_sentences(
+    said: Callable[..., tuple[int, str]], active_version: ModelVersion, picture_folder: Path, tmp_path: Path
+) -> None:
+    (picture_folder / "note.txt").write_text("no image")
+    status, text = said("import_dataset", picture_folder, "--name", "drawn")
+    assert status == 0
+    assert "6 accepted, 0 duplicates, 1 rejected" in text
+    assert "note.txt: " in text
+    assert "6 images indexed" in said("index")[1]
+    status, text = said("import_dataset", tmp_path / "nowhere", "--name", "drawn")
+    assert (status, text.strip()) == (1, "There is no such folder or file.")
+
+
+def test_the_bytes_of_a_zip_and_of_a_folder_are_the_same(manage: Manage, tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as packed:
+        packed.writestr("hand/1.png", png(drawn_pixels(1)))
+    _, report = manage("import_dataset", tmp_path / "one.zip", "--name", "drawn")
+    assert (report["accepted"], MedicalImage.objects.get().label) == (1, "hand")

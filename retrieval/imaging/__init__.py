@@ -5,7 +5,7 @@ process does, so that the processes that talk to users and to the database stay 
 """
 
 from retrieval.imaging.archives import open_source
-from retrieval.imaging.errors import FileRefused
+from retrieval.imaging.errors import DecoderUnavailable, FileRefused
 from retrieval.imaging.limits import ACCEPTED, ArchiveLimits, Limits
 from retrieval.imaging.manifest import Described
 from retrieval.imaging.parallel import in_order
@@ -17,6 +17,7 @@ __all__ = [
     "ACCEPTED",
     "ArchiveLimits",
     "Decoder",
+    "DecoderUnavailable",
     "Described",
     "FileRefused",
     "Limits",

@@ -1,4 +1,4 @@
-"""The one exception of this package: a file or an archive that is not taken."""
+"""What this package raises: a file or an archive that is not taken, or no means to look at it."""
 
 
 class FileRefused(Exception):
@@ -11,3 +11,10 @@ class FileRefused(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class DecoderUnavailable(Exception):
+    """The decoding process cannot be started here. No file is to blame: nothing was looked at."""
+
+    def __init__(self) -> None:
+        super().__init__("The decoding process does not start; `python -m retrieval.imaging.child '{}'` shows why.")

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from retrieval.imaging.errors import FileRefused
+from retrieval.imaging.errors import DecoderUnavailable, FileRefused
 from retrieval.imaging.framing import BrokenMessage, read_message
 from retrieval.imaging.limits import Limits
 from retrieval.imaging.rendering import Rendering
@@ -48,17 +48,18 @@ class Decoder:
         self.close()
 
     def start(self) -> None:
-        """Start the process now, so that the first file does not wait for it."""
+        """Start the process now, so that the first file does not wait for it. Raises DecoderUnavailable."""
         self._running()
 
     def render(self, path: Path, *, frames: Literal["all", "middle"] = "all") -> Iterator[Rendering]:
         """Yield the frames of a file as they are decoded.
 
         Raises FileRefused, also midway: the file is bad, took too long or too much memory, or killed its decoder.
+        Raises DecoderUnavailable before the file is looked at.
         """
+        process = self._running()
         finished = False
         try:
-            process = self._running()
             _ask(process, {"path": str(path.resolve()), "frames": frames})
             while (answer := self._next(process))[0]["kind"] == "rendering":
                 yield _rendering(*answer)
@@ -92,7 +93,11 @@ class Decoder:
         if not alive:
             self.close()
             self._process, self._owner = _start(self.limits), os.getpid()
-            self._receive(self._process, seconds=_START_SECONDS)
+            try:
+                self._receive(self._process, seconds=_START_SECONDS)
+            except (_Died, _TooSlow, BrokenMessage) as error:
+                self.close()
+                raise DecoderUnavailable from error
         assert self._process is not None  # noqa: S101 - for the type checker
         return self._process
 

@@ -32,7 +32,7 @@ def _query(site: LiveSite, page: Page) -> tuple[object, ...]:
     [row] = site.query(
         "SELECT q.status, (SELECT count(*) FROM retrieval_searchresult r WHERE r.query_id = q.id), u.username "
         "FROM retrieval_query q JOIN auth_user u ON u.id = q.user_id WHERE q.uuid = %s",
-        uuid[1],
+        (uuid[1],),
     )
     return tuple(row)
 

@@ -32,7 +32,7 @@ def _frozen(processes: list[psutil.Process]) -> Iterator[None]:
 
 def test_without_a_search_worker_the_question_waits(site: LiveSite, open_page: OpenPage, picture: Path) -> None:
     page = open_page("clinician")
-    with _frozen(site.processes("-Q search")):
+    with _frozen([site.worker("search"), *site.pool("search")]):
         page.set_input_files("input[name=image]", picture)
         expect(page.get_by_role("heading", level=1)).to_have_text("Searching …")
         expect(page.get_by_text("No search worker is free at the moment")).to_be_visible(timeout=15_000)

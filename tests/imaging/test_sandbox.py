@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from pydicom.uid import RLELossless
 
-from retrieval.imaging import Decoder, FileRefused, Limits
+from retrieval.imaging import Decoder, DecoderUnavailable, FileRefused, Limits, sandbox
 from tests.imaging.children import is_gone, peak_of, pid_of
 from tests.imaging.files import dataset_of, dicom, ramp, saved, written
 
@@ -174,3 +174,10 @@ def test_importing_the_package_loads_no_reader() -> None:
     program = "import sys, retrieval.imaging; print({'numpy', 'PIL', 'pydicom'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_decoder_that_does_not_start_blames_no_file(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation without its own code must not turn a whole archive into refused files."""
+    monkeypatch.setattr(sandbox, "_CODE", small.parent)
+    with Decoder() as decoder, pytest.raises(DecoderUnavailable):
+        next(decoder.render(small))

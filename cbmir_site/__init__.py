@@ -6,6 +6,6 @@ import os
 # other they burn the processors that the networks and the decoders need.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from cbmir_site.celery import app as celery_app  # noqa: E402
+from cbmir_site.celery import app as celery_app
 
 __all__ = ["celery_app"]

@@ -100,7 +100,10 @@ def _supervise(*, port: int) -> int:
     try:
         return _watch(child)
     except KeyboardInterrupt:
-        # Ctrl-C reached supervisord too; a second signal to it does no harm.
+        # An impatient second Ctrl-C must not cut this short: it would leave the processes to themselves.
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, signal.SIG_IGN)
+        # The first one reached supervisord too; another signal to it does no harm.
         child.terminate()
         child.wait(timeout=STOP_SECONDS)
         raise

@@ -14,8 +14,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from retrieval.models import ModelVersion
-from tests.live_site import LiveSite
+from tests.live_site import LiveSite, wait_until
 from tests.pictures import drawn_pixels, png
+
+UNINDEXED = "SELECT (SELECT count(*) FROM retrieval_medicalimage) - (SELECT count(*) FROM retrieval_embedding)"
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +105,7 @@ def site() -> Iterator[LiveSite]:
     live = LiveSite(folder / "data")
     try:
         live.start()
+        wait_until(lambda: live.value(UNINDEXED) == 0, seconds=120, what="the demo archive is indexed")
         yield live
         live.stop()
     finally:

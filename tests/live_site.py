@@ -83,13 +83,12 @@ class LiveSite:
     def stop(self) -> None:
         """Ctrl-C, which a terminal sends to the whole group; afterwards nothing may be left."""
         assert self._run is not None
+        # Decoders are known by their parents only: asked before those are gone.
+        started = self.processes()
         os.killpg(self._run.pid, signal.SIGINT)
         status = self._run.wait(STOP_SECONDS)
         self._run = None
-        left = psutil.wait_procs(self.processes(), timeout=5)[1]
-        for process in left:
-            process.kill()
-        assert not left, f"still running after Ctrl-C: {left}"
+        wait_until(lambda: not any(map(_lives, started + self.processes())), seconds=5, what="all processes have ended")
         assert status == CTRL_C, self.log_tail()
 
     def kill(self) -> None:
@@ -152,14 +151,14 @@ class LiveSite:
 
     def worker(self, name: str) -> psutil.Process:
         """The main process of a worker: search, jobs or training."""
-        found = [each for each in self.processes() if f"{name}@%h" in _words(each)]
+        found = [each for each in self.processes() if f"{name}@%h" in words(each)]
         mains = [each for each in found if each.parent() not in found]
         assert mains, f"no worker {name}: {self.log_tail()}"
         return max(mains, key=lambda each: each.create_time())
 
     def pool(self, name: str) -> list[psutil.Process]:
         """The processes of a worker that do the work, not the decoders beside them."""
-        return [each for each in self.worker(name).children() if f"{name}@%h" in _words(each)]
+        return [each for each in self.worker(name).children() if f"{name}@%h" in words(each)]
 
     def processes(self) -> list[psutil.Process]:
         """Whatever was started for this site and lives, daemons and orphans too."""
@@ -169,14 +168,21 @@ class LiveSite:
     def _belongs(self, process: psutil.Process) -> bool:
         folder = str(self.data_dir)
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-            return any(folder in word for word in _words(process)) or process.environ().get("CBMIR_DATA_DIR") == folder
+            return any(folder in word for word in words(process)) or process.environ().get("CBMIR_DATA_DIR") == folder
         return False
 
     def log_tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
 
 
-def _words(process: psutil.Process) -> list[str]:
+def _lives(process: psutil.Process) -> bool:
+    """Whether it runs: one that has ended and waits for its parent does not."""
+    with suppress(psutil.NoSuchProcess):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
+def words(process: psutil.Process) -> list[str]:
     with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
         return process.cmdline()
     return []

@@ -49,6 +49,7 @@ def test_a_chosen_image_is_answered_with_twenty(site: LiveSite, open_page: OpenP
     assert _query(site, page) == ("done", 20, site.logins["clinician"]["username"])
     similarities = [float(text) for text in page.locator(".tile-similarity").all_inner_texts()]
     assert similarities == sorted(similarities, reverse=True)
+    page.wait_for_load_state()
     assert page.locator(".gallery .well img").first.evaluate("image => image.naturalWidth") > 0
     assert page.locator(".query-side img").evaluate("image => image.naturalWidth") > 0
     expect(page.locator(".query-side")).to_contain_text("version 1")
@@ -140,7 +141,7 @@ def test_the_keyboard_is_enough(site: LiveSite, open_page: OpenPage, picture: Pa
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.name") == "image"
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(picture)
     _expect_gallery(page)
     page.locator("li[data-rank='1'] a").focus()

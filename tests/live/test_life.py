@@ -4,15 +4,16 @@ import psutil
 import psycopg
 import pytest
 
-from tests.live_site import LiveSite, wait_until
+from tests.live_site import LiveSite, wait_until, words
 
 SIGKILLED = "exited: web (terminated by SIGKILL; not expected)"
 
 
-def _embedded(site: LiveSite) -> bool:
-    return site.value("SELECT count(*) FROM retrieval_embedding") == site.value(
-        "SELECT count(*) FROM retrieval_medicalimage"
-    )
+NOT_SEARCHABLE = """
+    SELECT count(*) FROM retrieval_medicalimage i WHERE NOT EXISTS (
+        SELECT FROM retrieval_embedding e JOIN retrieval_modelversion v ON v.id = e.model_version_id
+        WHERE e.image_id = i.id AND v.status = 'active')
+"""
 
 
 def _ask(site: LiveSite) -> int:
@@ -34,7 +35,7 @@ def _is_answered(site: LiveSite, query: int) -> bool:
 
 def test_a_first_start_ends_with_an_archive_that_can_be_searched(site: LiveSite) -> None:
     assert set(site.logins) == {"clinician", "staff", "admin"}
-    wait_until(lambda: _embedded(site), seconds=60, what="workers have indexed the demo archive")
+    wait_until(lambda: site.value(NOT_SEARCHABLE) == 0, seconds=60, what="workers have indexed the demo archive")
     report = site.manage("check_archive")
     assert (report["ok"], report["without_embedding"]) == (True, 0)
     assert report["images"] > 360
@@ -52,10 +53,20 @@ def test_a_port_in_use_is_said_and_nothing_is_started(site: LiveSite) -> None:
 
 
 def test_a_crashed_web_process_is_named_and_comes_back(site: LiveSite) -> None:
-    [master] = [each for each in site.processes() if "cbmir_site.wsgi" in each.cmdline() and each.children()]
-    master.kill()
+    before = _web_processes(site)
+    before[0].kill()
     wait_until(lambda: SIGKILLED in site.log_tail(), seconds=10, what="the log names it")
+    # Those that answered before must not be taken for those that came back.
+    wait_until(lambda: not set(_web_processes(site)) & set(before), seconds=30, what="the old ones have ended")
+    wait_until(lambda: len(_web_processes(site)) == len(before), seconds=30, what="new ones run")
     wait_until(lambda: site.status_of("/healthz") == 200, seconds=30, what="the site answers again")
+
+
+def _web_processes(site: LiveSite) -> list[psutil.Process]:
+    """The master first, then those that it has started."""
+    return sorted(
+        (each for each in site.processes() if "cbmir_site.wsgi" in words(each)), key=psutil.Process.create_time
+    )
 
 
 def test_workers_go_on_when_the_database_cuts_their_sessions(site: LiveSite) -> None:
@@ -69,9 +80,7 @@ def test_workers_go_on_when_the_database_cuts_their_sessions(site: LiveSite) -> 
 def test_ctrl_c_leaves_nothing_and_the_next_start_finds_everything(site: LiveSite) -> None:
     images = site.manage("check_archive")["images"]
     logins, counts = site.logins, site.query("SELECT count(*), max(id) FROM retrieval_query")
-    started = {process.pid for process in site.processes()}
     site.stop()
-    assert [pid for pid in started if psutil.pid_exists(pid)] == []
     # A command brings the servers for its own time.
     assert site.manage("check_archive")["images"] == images
     assert site.processes() == []

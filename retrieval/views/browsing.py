@@ -49,9 +49,7 @@ def dataset_detail(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "dataset": dataset,
         "classes": _classes(dataset),
-        "page": Paginator(images, PAGE).get_page(
-            request.GET.get("page")
-        ),
+        "page": Paginator(images, PAGE).get_page(request.GET.get("page")),
         "selected_label": label,
         "import_jobs": _import_jobs(request, dataset=dataset),
     }

@@ -16,6 +16,7 @@ from types import FrameType
 
 from cbmir_site import embedded
 from cbmir_site.paths import BASE_DIR, data_dir
+from cbmir_site.prepare import say
 
 STOP_SECONDS = 40
 WATCH_SECONDS = 2
@@ -24,28 +25,26 @@ WATCH_SECONDS = 2
 def main() -> int:
     port = int(os.environ.get("PORT") or 8000)
     if _is_taken(port):
-        _say(f"Port {port} is in use by another program. Choose another one: PORT={port + 1} make run")
+        say(f"Port {port} is in use by another program. Choose another one: PORT={port + 1} make run")
         return 1
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cbmir_site.settings")
     # A terminal that is closed, or `kill`, ends it as Ctrl-C does: through the `finally` of everything below.
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
         embedded.use_servers()
-        _prepare(port=port)
+        subprocess.run([sys.executable, "-m", "cbmir_site.prepare"], cwd=BASE_DIR, check=True)
+        say(f"The site answers at http://{_bind_address()}:{port}/ in a moment. Ctrl-C stops it.")
         return _supervise(port=port)
+    except subprocess.CalledProcessError:
+        say("The site could not be prepared; the reason stands above.")
+        return 1
     except KeyboardInterrupt:
-        _say("Stopped.")
+        say("Stopped.")
         return 130
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
     raise KeyboardInterrupt
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"cbmir: {line}\n")
-    sys.stderr.flush()
 
 
 def _is_taken(port: int) -> bool:
@@ -60,26 +59,6 @@ def _is_taken(port: int) -> bool:
 
 def _bind_address() -> str:
     return os.environ.get("BIND") or "127.0.0.1"
-
-
-def _prepare(*, port: int) -> None:
-    import django
-
-    django.setup()
-    from django.conf import settings
-    from django.core.management import call_command
-
-    from retrieval.services import demo
-
-    call_command("migrate", verbosity=0)
-    call_command("collectstatic", interactive=False, verbosity=0)
-    logins = demo.create_demo_logins() if settings.DEMO else None
-    if settings.DEMO:
-        demo.create_demo_archive(say=_say)
-    demo.create_first_version(architecture=settings.INITIAL_ARCHITECTURE, weights=settings.INITIAL_WEIGHTS, say=_say)
-    _say(f"The site answers at http://{_bind_address()}:{port}/ in a moment. Ctrl-C stops it.")
-    if logins and logins.exists():
-        _say(f"Demo logins: {logins}")
 
 
 def _supervise(*, port: int) -> int:
@@ -126,10 +105,10 @@ def _revive_servers() -> None:
         revived = embedded.revive_servers()
     except Exception as error:
         # Whatever it is, the processes go on, and the next look may find it mended.
-        _say(f"A server has died and does not start again, trying on: {error}")
+        say(f"A server has died and does not start again, trying on: {error}")
     else:
         for title in revived:
-            _say(f"{title} had died and was started again.")
+            say(f"{title} had died and was started again.")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Each step does nothing where its result exists, so a first start that was interr
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from django.conf import settings
@@ -48,19 +48,25 @@ def create_demo_archive(*, say: Say) -> None:
     from retrieval.demo.archive import write_demo_archive
     from retrieval.demo.dicom_samples import write_dicom_samples
 
-    description = "Drawn by a program, to try the site with. Not for clinical use."
-    _import_once(SYNTHETIC, write=write_demo_archive, description=description, is_synthetic=True, say=say)
-    description = "Test files of the pydicom project, and a synthetic CT series. Not for clinical use."
-    _import_once(SAMPLES, write=write_dicom_samples, description=description, is_synthetic=False, say=say)
+    phantoms = {
+        "description": "Drawn by a program, to try the site with. Not for clinical use.",
+        "source": "Phantom generator of this site",
+        "is_synthetic": True,
+    }
+    _import_once(SYNTHETIC, write=write_demo_archive, about=phantoms, say=say)
+    samples = {
+        "description": "Test files of the pydicom project, and a synthetic CT series. Not for clinical use.",
+        "source": "pydicom package",
+        "licence": "See the pydicom project",
+    }
+    _import_once(SAMPLES, write=write_dicom_samples, about=samples, say=say)
 
 
-def _import_once(name: str, *, write: Callable[[Path], int], description: str, is_synthetic: bool, say: Say) -> None:
+def _import_once(name: str, *, write: Callable[[Path], int], about: Mapping[str, object], say: Say) -> None:
     if ImportJob.objects.filter(dataset__name=name, status="done").exists():
         return
     say(f"Making the demo dataset “{name}” ...")
-    dataset, _ = Dataset.objects.get_or_create(
-        name=name, defaults={"description": description, "is_synthetic": is_synthetic}
-    )
+    dataset, _ = Dataset.objects.get_or_create(name=name, defaults=about)
     # Of a first start that was interrupted: their folders are gone.
     dataset.import_jobs.unfinished().delete()
     with work_folder() as folder:

@@ -40,14 +40,15 @@ def create_import_job(*, dataset: Dataset, source: Path) -> ImportJob:
     return job
 
 
-def import_dataset(job: ImportJob, *, index_afterwards: bool, progress: jobs.Progress = jobs.silent) -> None:
-    """Read the claimed job's source into its dataset.
+def import_dataset(job: ImportJob, *, index_afterwards: bool, progress: jobs.Progress = jobs.silent) -> list[str]:
+    """Read the claimed job's source into its dataset, and return the names of what systems leave behind in folders.
 
     Raises JobFailed when the source as a whole cannot be read, or the disk is full: nothing half-stored is left then.
     """
     try:
         with open_source(Path(job.source_path), limits=ArchiveLimits()) as source, work_folder() as folder:
             _Import(job, source=source, folder=folder).run(progress=progress)
+            skipped = source.skipped
     except FileRefused as refused:
         raise jobs.JobFailed(refused.reason) from refused
     except OSError as error:
@@ -59,6 +60,7 @@ def import_dataset(job: ImportJob, *, index_afterwards: bool, progress: jobs.Pro
         version = ModelVersion.objects.active()
         if index_afterwards and version:
             create_index_job(version=version, publish=True)
+    return skipped
 
 
 class _Import:

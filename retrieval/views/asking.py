@@ -35,7 +35,7 @@ PAGE = 50
 ACCEPT = ".png,.jpg,.jpeg,.tif,.tiff,.dcm,image/png,image/jpeg,image/tiff,application/dicom"
 # A form is a little longer than the file in it.
 FORM_OVERHEAD = 2**20
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.004
 # A free worker takes a query within milliseconds: one that waits longer than this waits for a worker.
 WORKER_LATE_SECONDS = 3
 # Finding all labels reads the whole archive; a new one may wait this long before it can be chosen.

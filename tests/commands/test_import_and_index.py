@@ -13,11 +13,12 @@ from tests.pictures import drawn_pixels, png
 def test_import_says_what_became_of_every_file(manage: Manage, picture_folder: Path) -> None:
     (picture_folder / "chest" / "note.txt").write_text("no image")
     (picture_folder / "hand" / "twin.png").write_bytes((picture_folder / "hand" / "3.png").read_bytes())
+    (picture_folder / "hand" / "Thumbs.db").write_bytes(b"left behind")
     status, report = manage("import_dataset", picture_folder, "--name", "drawn")
     assert status == 0
     assert report.pop("seconds") > 0
     [rejected] = report.pop("rejected")
-    assert report == {"dataset": "drawn", "accepted": 6, "duplicates": 1}
+    assert report == {"dataset": "drawn", "accepted": 6, "duplicates": 1, "skipped": ["hand/Thumbs.db"]}
     assert sorted(rejected) == ["file", "reason"]
     assert rejected["file"] == "chest/note.txt"
     assert set(MedicalImage.objects.values_list("label", flat=True)) == {"chest", "hand"}

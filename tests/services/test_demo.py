@@ -47,7 +47,7 @@ def _import(picture_folder: Path) -> list[str]:
         shutil.copytree(picture_folder, folder, dirs_exist_ok=True)
         return 6
 
-    demo._import_once("Drawn", write=write, description="", is_synthetic=True, say=said.append)
+    demo._import_once("Drawn", write=write, about={"is_synthetic": True}, say=said.append)
     return said
 
 

@@ -30,7 +30,7 @@ class Command(ReportingCommand):
         started = time.perf_counter()
         dataset, is_new = Dataset.objects.get_or_create(name=name)
         job = ImportJob.objects.create(dataset=dataset, source_path=str(options["path"].resolve()))
-        self._run(job)
+        skipped = self._run(job)
         job.refresh_from_db()
         if job.reason:
             # A typing error in the path must not leave an empty dataset; images that were imported stay.
@@ -42,18 +42,22 @@ class Command(ReportingCommand):
             "accepted": job.accepted,
             "duplicates": job.duplicates,
             "rejected": list(job.rejections.values("file", "reason")),
+            "skipped": skipped,
             "seconds": round(time.perf_counter() - started, 3),
         }
 
-    def _run(self, job: ImportJob) -> None:
+    def _run(self, job: ImportJob) -> list[str]:
+        """Do the job here, and return the names of what was passed over."""
+        skipped: list[str] = []
         claimed = jobs.claim(ImportJob, job.pk)
         if claimed:
             with progress_bar("files") as progress, jobs.working_on(claimed):
                 try:
-                    import_dataset(claimed, index_afterwards=False, progress=progress)
+                    skipped = import_dataset(claimed, index_afterwards=False, progress=progress)
                 except KeyboardInterrupt as stop:
                     # Otherwise a worker would take it for interrupted, and go on with it.
                     raise jobs.JobFailed(STOPPED) from stop
+        return skipped
 
     def describe(self, report: dict[str, Any]) -> None:
         self.stdout.write(
@@ -62,5 +66,7 @@ class Command(ReportingCommand):
         )
         for rejected in report["rejected"]:
             self.stdout.write(f"  {rejected['file']}: {rejected['reason']}")
+        if report["skipped"]:
+            self.stdout.write(f"  passed over: {', '.join(report['skipped'])}")
         if report["accepted"]:
             self.stdout.write("Next: `manage.py index` makes the new images searchable.")

@@ -1,0 +1,36 @@
+"""What a site needs before its processes start, each step only where its result is missing.
+
+A process of its own: making the first model version loads PyTorch, which nobody needs afterwards.
+"""
+
+import os
+import sys
+
+import django
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cbmir_site.settings")
+    django.setup()
+    from django.conf import settings
+    from django.core.management import call_command
+
+    from retrieval.services import demo
+
+    call_command("migrate", verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
+    if settings.DEMO:
+        logins = demo.create_demo_logins()
+        demo.create_demo_archive(say=say)
+        if logins.exists():
+            say(f"Demo logins: {logins}")
+    demo.create_first_version(architecture=settings.INITIAL_ARCHITECTURE, weights=settings.INITIAL_WEIGHTS, say=say)
+
+
+def say(line: str) -> None:
+    sys.stderr.write(f"cbmir: {line}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
     python -m benchmarks.journey [--images 5400] [--queries 30] [--architecture published]
 
 The clock is the browser's own (`performance`): it starts just before the file is given to the page's input, and ends
-with the load of the gallery's page and of the last of its thumbnails. Of it the rows in the database say decode, embed
+with the load event of the gallery's page, which holds its thumbnails. Of it the rows in the database say decode, embed
 and search; their sum is the reference: what the question costs without a site around it.
 """
 
@@ -35,17 +35,11 @@ _GALLERY_COMPLETE = f"""count => {{
     const images = {_THUMBNAILS};
     return page.loadEventEnd > 0 && images.length === count && images.every(image => image.complete);
 }}"""
-# Milliseconds, all but the first since the page's time origin; a thumbnail from the browser's cache has no size.
-_TIMES = f"""() => {{
+# Milliseconds, all but the first since the page's time origin. The load event waits for every picture of the page.
+_TIMES = """() => {
     const [page] = performance.getEntriesByType('navigation');
-    const loads = {_THUMBNAILS}.map(image => performance.getEntriesByName(image.currentSrc)[0]);
-    return {{
-        origin: performance.timeOrigin,
-        answered: page.responseStart,
-        complete: Math.max(page.loadEventEnd, ...loads.map(load => load.responseEnd)),
-        cached: loads.filter(load => load.transferSize === 0).length,
-    }};
-}}"""
+    return {origin: performance.timeOrigin, answered: page.responseStart, complete: page.loadEventEnd};
+}"""
 
 
 def main() -> None:
@@ -138,7 +132,6 @@ def _ask(page: Page, *, site: Site, file: Path) -> dict[str, Any]:
         "sending": sending,
         "waiting": times["answered"],
         "showing": times["complete"] - times["answered"],
-        "cached": times["cached"],
     }
 
 
@@ -166,7 +159,6 @@ def _add_figures(report: Report, *, asked: list[dict[str, Any]]) -> None:
     work = median([each["decode"] + each["embed"] + each["search"] for each in asked])
     report.add("reference: decode, embed and search together, median", work, unit="ms")
     report.add("whole journey / decode, embed and search", total / work, unit="times")
-    report.add("thumbnails from the browser's cache", sum(of("cached")) / len(asked) / NEIGHBOURS, unit="of 1")
     report.add("images in the archive", _embedded_images(), unit="images")
     report.note("Untrained network: speed does not depend on weights. PNG 256 x 256, CT 512 x 512 of 16 bits in turn.")
 

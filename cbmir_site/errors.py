@@ -1,5 +1,6 @@
 """The error pages: what happened, what it means for the data, what to do next. No database: it may be the cause."""
 
+import errno
 import sys
 
 from django.db import InterfaceError, OperationalError
@@ -20,8 +21,11 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse: 
 
 
 def server_error(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """Called while the exception is being handled: a database that is away is no fault of ours, and passes."""
-    if isinstance(sys.exception(), OperationalError | InterfaceError):
+    """Called while the exception is being handled: what is no fault of ours is said, and passes."""
+    error = sys.exception()
+    if isinstance(error, OperationalError | InterfaceError):
         page = render_to_string("errors/database_down.html")
         return HttpResponse(page, status=503, headers={"Retry-After": "10"})
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return HttpResponse(render_to_string("errors/disk_full.html"), status=507)
     return HttpResponse(render_to_string("errors/500.html"), status=500)

@@ -92,11 +92,15 @@ def ask_with_upload(*, user: User, upload: File) -> Query:
 
 
 def ask_again(query: Query) -> Query:
-    """Ask the same question anew, with whatever model version is active now."""
+    """Ask the same question anew, with whatever model version is active now. Raises FileRefused when it is gone."""
     if query.image:
         return ask_with_image(user=query.user, image=query.image)
-    with (query.preview or query.upload).open("rb") as kept:
-        return ask_with_upload(user=query.user, upload=kept)
+    try:
+        with (query.preview or query.upload).open("rb") as kept:
+            return ask_with_upload(user=query.user, upload=kept)
+    # ValueError: an answer to "more like this" whose image has been deleted since has no picture of its own.
+    except (FileNotFoundError, ValueError) as error:
+        raise FileRefused(GONE) from error
 
 
 def ask_with_image(*, user: User, image: MedicalImage) -> Query:

@@ -6,6 +6,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.core.cache import cache
@@ -18,6 +19,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from retrieval.forms import EMPTY, AskForm, too_large
+from retrieval.imaging import FileRefused
 from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion, Query
 from retrieval.services.searching import (
     TOP_K,
@@ -175,7 +177,12 @@ def query_preview(request: HttpRequest, uuid: UUID) -> FileResponse:
 @require_POST
 @may_ask
 def query_again(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    return redirect(ask_again(_own_query(request, uuid)))
+    query = _own_query(request, uuid)
+    try:
+        return redirect(ask_again(query))
+    except FileRefused as refused:
+        messages.error(request, refused.reason)
+        return redirect(query)
 
 
 @require_POST

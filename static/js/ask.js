@@ -102,6 +102,7 @@
   };
   form.addEventListener("htmx:responseError", (event) => {
     const { xhr } = event.detail;
+    if (xhr.status === 507) return wait("The disk of the site is full: an administrator has to free some space.");
     if (xhr.status >= 502) return wait("The site or its database does not answer.");
     const isPlain = xhr.getResponseHeader("Content-Type")?.startsWith("text/plain");
     refuse(isPlain ? xhr.responseText : `The site could not take the image (${xhr.status}). Reload the page and try again.`);

@@ -200,6 +200,17 @@ def test_a_query_can_be_asked_again(clinician: Client, archive: Dataset, ask: As
     assert answered(again).results.count() == 6
 
 
+def test_a_question_whose_image_is_gone_says_so(clinician: Client, archive: Dataset, answered: Answered) -> None:
+    image = archive.images.earliest("pk")
+    clinician.post(f"/images/{image.uuid}/similar/")
+    query = answered(Query.objects.get())
+    image.delete()
+    page = clinician.post(f"{query.get_absolute_url()}again/", follow=True)
+    assert page.status_code == 200
+    assert "is no longer there" in page.content.decode()
+    assert Query.objects.count() == 1
+
+
 def test_the_history_shows_the_closest_label(clinician: Client, archive: Dataset, ask: Ask, answered: Answered) -> None:
     assert "You have not searched yet" in clinician.get("/queries/").content.decode()
     answered(ask(clinician))

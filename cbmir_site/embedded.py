@@ -101,9 +101,10 @@ def _start_postgres(folder: Path) -> str:
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
             connection.execute(f"CREATE DATABASE {DATABASE}")
-            # A failed statement may carry patient data; the server's log must not.
-            connection.execute("ALTER SYSTEM SET log_min_error_statement = 'panic'")
-            connection.execute("SELECT pg_reload_conf()")
+        # A failed statement, or the row that made it fail, may carry patient data; the server's log must not.
+        connection.execute("ALTER SYSTEM SET log_min_error_statement = 'panic'")
+        connection.execute("ALTER SYSTEM SET log_error_verbosity = 'terse'")
+        connection.execute("SELECT pg_reload_conf()")
     return server.get_uri(database=DATABASE)
 
 

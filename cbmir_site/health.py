@@ -1,6 +1,8 @@
 """/healthz: the process lives. /readyz: the site can answer a query; each missing part is named."""
 
 import logging
+import threading
+import time
 from collections.abc import Callable
 
 from django.contrib.auth.decorators import login_not_required
@@ -11,6 +13,7 @@ from cbmir_site.celery import app
 from retrieval.models import ModelVersion
 
 logger = logging.getLogger(__name__)
+LOOK_SECONDS = 2.0
 NEEDED_QUEUES = {"search", "jobs"}
 
 
@@ -21,7 +24,7 @@ def alive(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
 
 @login_not_required
 def ready(request: HttpRequest) -> JsonResponse:  # noqa: ARG001
-    parts = {name: _holds(check) for name, check in CHECKS.items()}
+    parts = _last_look.parts()
     return JsonResponse({"ready": all(parts.values()), **parts}, status=200 if all(parts.values()) else 503)
 
 
@@ -60,6 +63,33 @@ def active_model() -> bool:
     return ModelVersion.objects.active() is not None
 
 
+class _LastLook:
+    """What the last look at the parts found. One thread looks at a time, and seldom: a look takes a second, and
+    anybody may ask; the others get what is known, so that probes never hold the threads that pages need."""
+
+    def __init__(self) -> None:
+        self._looking = threading.Lock()
+        self._found: dict[str, bool] = {}
+        self._stale_at = 0.0
+
+    def parts(self) -> dict[str, bool]:
+        is_fresh = time.monotonic() < self._stale_at
+        # Only the very first askers wait for a look that another thread has begun.
+        if not is_fresh and self._looking.acquire(blocking=not self._found):
+            try:
+                self._look()
+            finally:
+                self._looking.release()
+        return self._found
+
+    def _look(self) -> None:
+        if time.monotonic() < self._stale_at:
+            return
+        self._found = {name: _holds(check) for name, check in CHECKS.items()}
+        self._stale_at = time.monotonic() + LOOK_SECONDS
+
+
+_last_look = _LastLook()
 CHECKS: dict[str, Callable[[], bool]] = {
     "database": database,
     "queue": queue,

@@ -32,6 +32,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "cbmir_site.middleware.refuse_nul",
+    "cbmir_site.middleware.limit_body",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -138,6 +140,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 2 * 86_400, "socket_con
 # What one query may send, and how much memory an upload may take before it goes to disk.
 QUERY_MAX_BYTES = env.int("CBMIR_QUERY_MAX_BYTES", default=200 * 2**20)
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2**20
+# Not the system's temporary folder: an upload whose web process was killed is found here and removed.
+FILE_UPLOAD_TEMP_DIR = WORK_DIR
 # How long a result page waits for its rows before it answers with "searching".
 QUERY_WAIT_SECONDS = env.float("CBMIR_QUERY_WAIT_SECONDS", default=1.5)
 # The network of the first model version: "published", "vgg16" or "narrow"; and its weights: imagenet, none or a file.

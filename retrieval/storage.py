@@ -1,12 +1,14 @@
 """Files that are still there after a power cut."""
 
+import errno
 import fcntl
 import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -14,6 +16,10 @@ from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 
 _PREFIX = "work-"
+# Django's name for an upload that is too large for memory, and how long nobody has written to one that is given up.
+_UPLOADS = "*.upload*"
+_ABANDONED_AFTER_SECONDS = 3600
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DurableFileSystemStorage(FileSystemStorage):
@@ -28,6 +34,8 @@ class DurableFileSystemStorage(FileSystemStorage):
 
     def _save(self, name: str, content: File) -> str:
         target = Path(self.path(name))
+        # Nobody but the site may even list what lies below.
+        Path(self.location).mkdir(parents=True, exist_ok=True, mode=0o700)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
         try:
@@ -62,6 +70,14 @@ def work_folder() -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(hold)
+
+
+def remove_abandoned_uploads() -> None:
+    """Remove the uploads of web processes that were killed: they hold patients' images, and nobody else would."""
+    for upload in settings.WORK_DIR.glob(_UPLOADS):
+        with suppress(FileNotFoundError):
+            if time.time() - upload.stat().st_mtime > _ABANDONED_AFTER_SECONDS:
+                upload.unlink()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import index_batch
 from retrieval.services.searching import answer_query, warm_up
+from retrieval.storage import remove_abandoned_uploads
 
 logger = logging.getLogger(__name__)
 SWEEP_SECONDS = 5
@@ -29,7 +30,8 @@ def _sweep_forever() -> None:
     while True:
         try:
             jobs.sweep()
-        except Error as error:
+            remove_abandoned_uploads()
+        except (Error, OSError) as error:
             logger.warning("not swept, trying again: %s", error)
         finally:
             # Processes that are forked meanwhile must not inherit it, and it may be broken.

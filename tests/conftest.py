@@ -42,6 +42,8 @@ def media(settings: Settings, tmp_path: Path) -> Path:
     cache.clear()
     folder = tmp_path / "media"
     settings.MEDIA_ROOT, settings.WORK_DIR = folder, tmp_path / "work"
+    settings.FILE_UPLOAD_TEMP_DIR = settings.WORK_DIR
+    settings.WORK_DIR.mkdir()
     return folder
 
 

@@ -5,7 +5,6 @@ whose images are all there is not read a second time. Rows and counts of a file 
 which also checks that the job is still this worker's.
 """
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterator
@@ -20,9 +19,8 @@ from retrieval.models import Dataset, ImportJob, MedicalImage, ModelVersion, Rej
 from retrieval.services import jobs, naming
 from retrieval.services.indexing import create_index_job
 from retrieval.services.storing import Incoming, decode_and_store, remove_files
-from retrieval.storage import work_folder
+from retrieval.storage import NO_SPACE, work_folder
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 LOW_DISK = "The disk is full. What was imported so far is kept: free some space and start the import again."
 SOURCE_GONE = (
     "The folder or archive went away during the import. What was imported so far is kept: start the import again."

@@ -17,6 +17,7 @@ from retrieval.models import Embedding, MedicalImage, ModelVersion, Query, Searc
 from retrieval.services import jobs, naming
 from retrieval.services.modalities import modality_name
 from retrieval.services.versions import NoActiveVersion, active_version, load_embedder
+from retrieval.storage import NO_SPACE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,6 +124,12 @@ def answer_query(query: Query) -> None:
         version = active_version()
         vector, milliseconds = _query_vector(query, version=version)
     except NoActiveVersion:
+        jobs.put_back(query)
+        return
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        # It waits until there is space for its picture.
         jobs.put_back(query)
         return
     except FileRefused as refused:

@@ -4,7 +4,9 @@ import re
 from collections.abc import Callable
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from pytest_django import Settings
 
 from retrieval.models import Dataset, MedicalImage, Query
 
@@ -80,3 +82,18 @@ def test_an_unknown_address_says_what_to_do(logged_in: LoggedIn, address: str) -
     response = logged_in("clinician").get(address)
     assert response.status_code == 404
     assert b"There is no such page" in response.content
+
+
+@pytest.mark.parametrize("address", ["/datasets/?q=%00", "/datasets/?label=a%00b", "/queries/?page=%00", "/%00"])
+def test_a_nul_in_an_address_is_the_visitors_mistake(logged_in: LoggedIn, address: str) -> None:
+    response = logged_in("admin").get(address)
+    assert response.status_code == 400
+    assert b"could not be understood" in response.content
+
+
+@pytest.mark.parametrize("address", ["/login/", "/logout/", "/admin/login/", "/healthz", "/datasets/"])
+def test_only_the_search_page_takes_large_bodies(address: str, settings: Settings) -> None:
+    """Django would write them to the disk before it asks who sends them."""
+    large = SimpleUploadedFile("large.bin", bytes(3 * 2**20))
+    assert Client().post(address, {"file": large}).status_code == 413
+    assert not list(settings.WORK_DIR.iterdir())

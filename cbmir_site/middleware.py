@@ -1,0 +1,37 @@
+"""What no view has to look after itself."""
+
+from collections.abc import Callable
+
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+# The largest form of any page but the one that takes images.
+FORM_BYTES = 2**20
+Handler = Callable[[HttpRequest], HttpResponse]
+
+
+def refuse_nul(get_response: Handler) -> Handler:
+    """No address of ours holds a NUL, and PostgreSQL takes none: each view would answer it as a fault of the site."""
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        if "\0" in request.path_info or any("\0" in word for _, words in request.GET.lists() for word in words):
+            raise BadRequest("NUL in the address")
+        return get_response(request)
+
+    return handle
+
+
+def limit_body(get_response: Handler) -> Handler:
+    """Django reads a whole body, files and all, before it asks who sends it: nobody must fill the disk that way.
+
+    The page that takes images has a limit of its own, behind its check of rights.
+    """
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        is_large = int(request.META.get("CONTENT_LENGTH") or 0) > FORM_BYTES
+        if is_large and request.path_info != reverse("ask"):
+            return HttpResponse("This address takes no large files.", status=413, content_type="text/plain")
+        return get_response(request)
+
+    return handle

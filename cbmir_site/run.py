@@ -23,7 +23,11 @@ WATCH_SECONDS = 2
 
 
 def main() -> int:
-    port = int(os.environ.get("PORT") or 8000)
+    wanted = os.environ.get("PORT") or "8000"
+    if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= 65535):
+        say(f"PORT is a number from 1 to 65535, not {wanted!r}.")
+        return 1
+    port = int(wanted)
     if _is_taken(port):
         say(f"Port {port} is in use by another program. Choose another one: PORT={port + 1} make run")
         return 1

@@ -4,6 +4,8 @@ Queries are not here: what a clinician asks is nobody else's business.
 """
 
 from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -117,6 +119,10 @@ class ImportJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
     list_display = ("__str__", "dataset", "status", "done", "total", "accepted", "duplicates", "refused", "queued_at")
     list_filter = ("status", "dataset")
     list_select_related = ("dataset",)
+    fields = readonly_fields = (
+        *("dataset", "source_path", "status", "reason", "done", "total", "accepted", "duplicates"),
+        *("queued_at", "started_at", "finished_at"),
+    )
     inlines = (RejectionInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ImportJob]:
@@ -166,6 +172,7 @@ class ModelVersionAdmin(ReadOnlyMixin, admin.ModelAdmin):
 class IndexJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
     list_display = ("__str__", "model_version", "state", "done", "total", "failed", "created_at")
     list_select_related = ("model_version",)
+    fields = readonly_fields = ("model_version", "state", "done", "total", "failed", "created_at")
 
     @admin.display(description="State")
     def state(self, job: IndexJob) -> str:
@@ -178,3 +185,13 @@ class IndexJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
     @admin.display(description="Failed")
     def failed(self, job: IndexJob) -> object:
         return job.progress["failed"]
+
+
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class PersonAdmin(UserAdmin):
+    """What the site itself writes down about a person is not for people to change."""
+
+    readonly_fields = ("last_login", "date_joined")

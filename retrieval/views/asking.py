@@ -171,7 +171,12 @@ def _answer(query: Query, *, narrowed: SearchFilter) -> list[Neighbour]:
 @require_GET
 @may_see_queries
 def query_preview(request: HttpRequest, uuid: UUID) -> FileResponse:
-    return private_image(_own_query(request, uuid).preview, content_type="image/png")
+    query = _own_query(request, uuid)
+    if not query.image:
+        return private_image(query.preview, content_type="image/png")
+    # "More like this": the picture is that of an image of the archive, for those who may see it.
+    image = get_object_or_404(MedicalImage.objects.visible_to(request.user), pk=query.image.pk)
+    return private_image(image.preview, content_type="image/png")
 
 
 @require_POST

@@ -109,10 +109,8 @@
   });
   form.addEventListener("htmx:sendError", () => wait("The site does not answer."));
   // Coming back with the browser's Back button finds a fresh page.
-  window.addEventListener("pageshow", (event) => {
-    if (event.persisted) {
-      forget();
-      input.value = "";
-    }
+  window.addEventListener("pageshow", () => {
+    forget();
+    input.value = "";
   });
 }

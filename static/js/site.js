@@ -6,6 +6,11 @@
     event.target.closest("form[data-submit-on-change]")?.requestSubmit();
   });
 
+  // Back to an answer: its selects say again what the answer is narrowed to.
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) document.querySelectorAll("form[data-submit-on-change]").forEach((form) => form.reset());
+  });
+
   // A reader who waits hears that the page could not go on by itself.
   const say = (text) => {
     const place = document.getElementById("connection");

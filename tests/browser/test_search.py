@@ -93,6 +93,8 @@ def test_from_an_image_to_more_like_it(site: LiveSite, open_page: OpenPage, pict
     image = page.url.rstrip("/").rpartition("/")[2]
     page.get_by_role("button", name="More like this").click()
     _expect_gallery(page)
+    page.wait_for_load_state()
+    assert page.locator(".query-side img").evaluate("image => image.naturalWidth") > 0
     assert image in (page.locator("li[data-rank='1'] a").get_attribute("href") or "")
     page.get_by_role("link", name="History").click()
     expect(page.locator("tbody tr").first).to_contain_text("done")
@@ -106,8 +108,24 @@ def test_an_answer_can_be_narrowed(open_page: OpenPage, picture: Path) -> None:
     page.wait_for_url("**modality=MRI**")
     _expect_gallery(page)
     assert {"MRI" in text for text in page.locator(".gallery .tile").all_inner_texts()} == {True}
+    page.go_back()
+    _expect_gallery(page)
+    expect(page.locator("#narrow-modality")).to_have_value("")
+    page.go_forward()
     page.get_by_role("link", name="Show all").click()
     _expect_gallery(page)
+
+
+def test_the_same_image_can_be_chosen_again_after_going_back(open_page: OpenPage, picture: Path) -> None:
+    page = open_page("clinician")
+    page.set_input_files("input[name=image]", picture)
+    _expect_gallery(page)
+    first = page.url
+    page.go_back()
+    expect(page.locator("#ask")).not_to_have_class(re.compile("is-busy"))
+    page.set_input_files("input[name=image]", picture)
+    _expect_gallery(page)
+    assert page.url != first
 
 
 def test_what_is_no_image_is_refused_on_the_spot(site: LiveSite, open_page: OpenPage, tmp_path: Path) -> None:

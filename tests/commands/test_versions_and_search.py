@@ -97,7 +97,10 @@ def test_search_finds_the_file_itself_first(archive: ModelVersion, manage: Manag
 def test_search_narrowed(archive: ModelVersion, manage: Manage, picture: Path) -> None:
     _, report = manage("search", picture, "--label", "chest", "--k", 2)
     assert [result["label"] for result in report["results"]] == ["chest", "chest"]
-    assert manage("search", picture, "--dataset", "no such")[1]["results"] == []
+    assert manage("search", picture, "--label", "CHEST", "--k", 2)[1]["results"] == report["results"]
+    status, refused = manage("search", picture, "--dataset", "no such")
+    assert (status, list(refused)) == (1, ["error"])
+    assert "drawn" in refused["error"]
 
 
 def test_search_refuses(archive: ModelVersion, manage: Manage, picture: Path, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ class Command(ReportingCommand):
         }
 
     def describe(self, report: dict[str, Any]) -> None:
-        before = f" instead of version {report['previous']}" if report["previous"] else ""
+        is_other = report["previous"] not in (None, report["model_version"])
+        before = f" instead of version {report['previous']}" if is_other else ""
         self.stdout.write(f"Model version {report['model_version']} is active{before}.")
         if report["without_embedding"]:
             self.stdout.write(

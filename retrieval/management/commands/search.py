@@ -6,6 +6,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from retrieval.management.base import ReportingCommand
+from retrieval.models import MedicalImage
+from retrieval.services.modalities import modality_name
 from retrieval.services.searching import (
     TOP_K,
     Neighbour,
@@ -36,7 +38,7 @@ class Command(ReportingCommand):
         if not options["file"].is_file():
             raise CommandError("There is no such file.")
         version = active_version()
-        narrowed = SearchFilter(**{name: options[name] for name in ("dataset", "modality", "label")})
+        narrowed = _narrowed(options)
         # Not counted: a worker has done this before the first query comes.
         warm_up()
         times = [time.perf_counter()]
@@ -54,7 +56,7 @@ class Command(ReportingCommand):
 
     def describe(self, report: dict[str, Any]) -> None:
         if not report["results"]:
-            self.stdout.write("Nothing found: no image of the archive is indexed, or none fits the filter.")
+            self.stdout.write("Nothing found: no image that fits is indexed. `manage.py index` embeds what is missing.")
         for result in report["results"]:
             self.stdout.write(
                 f"{result['rank']:4}  {result['similarity']:.4f}  {result['label']:24} {result['modality']:12} "
@@ -65,6 +67,24 @@ class Command(ReportingCommand):
             f"Model version {report['model_version']}; decode {spent['decode']:.0f} ms, embed {spent['embed']:.0f} ms, "
             f"search {spent['search']:.0f} ms."
         )
+
+
+def _narrowed(options: dict[str, Any]) -> SearchFilter:
+    """Refuse names that the archive does not have: an empty answer would look like "nothing similar"."""
+    choices = MedicalImage.objects.filter_choices()
+    return SearchFilter(
+        dataset=_chosen(options["dataset"], among=choices["datasets"], what="dataset"),
+        modality=_chosen(modality_name(options["modality"]), among=choices["modalities"], what="modality"),
+        label=_chosen(options["label"], among=choices["labels"], what="label"),
+    )
+
+
+def _chosen(wanted: str, *, among: list[str], what: str) -> str:
+    """The name as the archive spells it, in whatever case it was typed."""
+    found = [name for name in among if name == wanted] or [name for name in among if name.lower() == wanted.lower()]
+    if wanted and not found:
+        raise CommandError(f"No image has the {what} {wanted!r}. There are: {', '.join(among)}.")
+    return found[0] if found else ""
 
 
 def _result(found: Neighbour) -> dict[str, Any]:

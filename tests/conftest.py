@@ -37,11 +37,12 @@ def static_files() -> None:
 
 
 @pytest.fixture(autouse=True)
-def media(settings: Settings, tmp_path: Path) -> Path:
+def media(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each test has an archive folder of its own, and remembers nothing of the test before."""
     cache.clear()
-    folder = tmp_path / "media"
-    settings.MEDIA_ROOT, settings.WORK_DIR = folder, tmp_path / "work"
+    data = tmp_path_factory.mktemp("data")
+    folder = data / "media"
+    settings.MEDIA_ROOT, settings.WORK_DIR = folder, data / "work"
     settings.FILE_UPLOAD_TEMP_DIR = settings.WORK_DIR
     settings.WORK_DIR.mkdir()
     return folder

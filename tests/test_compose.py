@@ -165,8 +165,9 @@ def test_what_is_copied_is_enough_to_build_and_to_start(tmp_path: Path) -> None:
     environment = {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "CBMIR_DATA_DIR": str(tmp_path / "data")}
     build = next(rest for name, rest in dockerfile() if name == "RUN" and "collectstatic" in rest)
     subprocess.run(build, shell=True, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)  # noqa: S602
-    # The build's keys leave nothing behind.
-    assert [path.name for path in (tmp_path / "data").iterdir()] == [settings.STATIC_ROOT.name]
+    # The build's keys leave nothing behind; the folder of uploads is there and empty.
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {settings.STATIC_ROOT.name, settings.WORK_DIR.name}
+    assert not any((tmp_path / "data" / settings.WORK_DIR.name).iterdir())
     assert json.loads((tmp_path / "data" / "static" / "staticfiles.json").read_text())["paths"]
     start = "import cbmir_site.wsgi; from cbmir_site import celery_app; celery_app.loader.import_default_modules()"
     keys = {name: SECRETS[name] for name in ("SECRET_KEY", "CBMIR_HASH_KEY")}

@@ -10,6 +10,10 @@ WORKDIR /app
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
 
+# Node and npm came with the requirements.
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci
+
 COPY manage.py ./
 COPY cbmir_site ./cbmir_site
 COPY retrieval ./retrieval

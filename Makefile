@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .PHONY: setup run test check bench
 
-setup: $(VENV)/installed
+setup: $(VENV)/installed node_modules/installed
 
 $(VENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: PYTHON=python3.11 make ..." if sys.version_info < (3, 11) else 0)'
@@ -17,6 +17,11 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
+# Browser libraries; .npmrc has the options. Node comes with the virtual environment.
+node_modules/installed: package.json package-lock.json .npmrc | $(VENV)/installed
+	$(BIN)/npm ci
+	touch $@
+
 run: setup
 	@exec $(BIN)/python -m cbmir_site.run
 
@@ -24,11 +29,11 @@ test: check
 	$(BIN)/python -m tests.browser_setup
 	$(BIN)/python -m pytest
 
-check: $(VENV)/installed-dev
+check: $(VENV)/installed-dev node_modules/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy cbmir_site retrieval training
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
-bench: $(VENV)/installed-dev
+bench: $(VENV)/installed-dev node_modules/installed
 	$(BIN)/python -m benchmarks

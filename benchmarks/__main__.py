@@ -28,6 +28,7 @@ BENCHMARKS = {
     "embedding": Benchmark("from pixels to embeddings, beside the bare forward pass"),
     "indexing": Benchmark("from previews to rows, beside the bare forward pass and a torchvision loop"),
     "import_files": Benchmark("importing PNG and CT files, beside decoding alone"),
+    "training": Benchmark("one epoch of training, beside a plain float32 loop; peak memory"),
     # Memory does not grow with the archive: 2 GB say the same, later.
     "import_zip": Benchmark("memory of importing a zip archive", ("--megabytes", "400")),
     "start": Benchmark("first and second start of the site"),

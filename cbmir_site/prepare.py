@@ -16,6 +16,7 @@ def main() -> None:
     from django.core.management import call_command
 
     from retrieval.services import demo
+    from training.services.demo import start_demo_run
 
     call_command("migrate", verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
@@ -25,6 +26,8 @@ def main() -> None:
         if logins.exists():
             say(f"Demo logins: {logins}")
     demo.create_first_version(architecture=settings.INITIAL_ARCHITECTURE, weights=settings.INITIAL_WEIGHTS, say=say)
+    if settings.DEMO:
+        start_demo_run(say=say)
 
 
 def say(line: str) -> None:

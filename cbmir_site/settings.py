@@ -1,5 +1,7 @@
 """All settings, from the environment where an installation may differ. docs/operations.md lists the variables."""
 
+from datetime import timedelta
+
 import environ
 
 from cbmir_site.paths import BASE_DIR, data_dir, secret
@@ -86,6 +88,11 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "cbmir_site.staticfiles.PackageFinder",
+]
 MEDIA_ROOT = DATA_DIR / "media"
 WORK_DIR = DATA_DIR / "work"
 # No MEDIA_URL: images leave the site only through views that check the right to see them.
@@ -149,6 +156,12 @@ QUERY_WAIT_SECONDS = env.float("CBMIR_QUERY_WAIT_SECONDS", default=1.5)
 INITIAL_ARCHITECTURE = env("CBMIR_ARCHITECTURE", default="published")
 INITIAL_WEIGHTS = env("CBMIR_WEIGHTS", default="imagenet")
 DEMO = env.bool("CBMIR_DEMO", default=True)
+# Whether the first start trains a network on the demo archive, in the background.
+DEMO_TRAINING = env.bool("CBMIR_DEMO_TRAINING", default=True)
+# One attempt of a training run may take so long. Below the broker's visibility_timeout.
+TRAINING_TIME_LIMIT = timedelta(hours=env.float("CBMIR_TRAINING_HOURS", default=24))
+# Memory for what the frozen blocks make of the images; with less, they are computed anew in each epoch.
+TRAINING_CACHE_BYTES = env.int("CBMIR_TRAINING_CACHE_MB", default=2048) * 2**20
 
 LOGGING = {
     "version": 1,

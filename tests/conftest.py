@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from retrieval.models import ModelVersion
 from tests.live_site import LiveSite, wait_until
-from tests.pictures import drawn_pixels, png
+from tests.pictures import drawn_pixels, png, striped_pixels
 
 UNINDEXED = "SELECT (SELECT count(*) FROM retrieval_medicalimage) - (SELECT count(*) FROM retrieval_embedding)"
 
@@ -81,6 +81,18 @@ def picture_folder(tmp_path: Path) -> Path:
         path = folder / ("chest" if number < 3 else "hand") / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png(drawn_pixels(number)))
+    return folder
+
+
+@pytest.fixture
+def striped_folder(tmp_path: Path) -> Path:
+    """Forty striped PNG files in two class folders: a narrow network learns to tell them apart in seconds."""
+    folder = tmp_path / "stripes"
+    for number in range(40):
+        upright = number % 2 == 1
+        path = folder / ("upright" if upright else "across") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(striped_pixels(number, upright=upright)))
     return folder
 
 

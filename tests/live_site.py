@@ -55,6 +55,8 @@ class LiveSite:
             "CBMIR_ARCHITECTURE": "narrow",
             "CBMIR_WEIGHTS": "none",
             "CBMIR_DEMO": "1",
+            # It would take the processors from what is tested.
+            "CBMIR_DEMO_TRAINING": "0",
         }
         self._run: subprocess.Popen[bytes] | None = None
 

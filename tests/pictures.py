@@ -18,6 +18,14 @@ def drawn_pixels(seed: int, *, width: int = 320, height: int = 240) -> np.ndarra
     return noisy.clip(0, 255).astype(np.uint8)
 
 
+def striped_pixels(seed: int, *, upright: bool) -> np.ndarray:
+    """uint8 (96, 96): stripes of one of two directions, with a shift and a noise of their own for each seed."""
+    rows = (np.arange(96) + 3 * seed) // 12 % 2 * 200
+    grid = np.repeat(rows[:, None], 96, axis=1)
+    noise = np.random.default_rng(seed).integers(0, 40, (96, 96))
+    return ((grid.T if upright else grid) + noise).astype(np.uint8)
+
+
 def png(pixels: np.ndarray) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG", compress_level=1)

@@ -13,6 +13,7 @@ class JobStatus(models.TextChoices):
     RUNNING = "running", "running"
     DONE = "done", "done"
     FAILED = "failed", "failed"
+    CANCELLED = "cancelled", "cancelled"
 
 
 UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -36,6 +37,7 @@ class Job(models.Model):
 
         queued --claim--> running --finish--> done
           ^                  |  \\--fail-----> failed (with a reason)
+          |                  |  \\--cancel---> cancelled (at once while it is queued)
           \\--lease expired---/   (at most `max_attempts` claims, then failed)
 
     `attempts` is also the fencing token: a worker that lost its lease can change nothing any more.
@@ -54,6 +56,7 @@ class Job(models.Model):
     heartbeat_at = models.DateTimeField(null=True, editable=False)
     lease_expires_at = models.DateTimeField(null=True, editable=False)
     finished_at = models.DateTimeField(null=True, editable=False)
+    cancel_requested = models.BooleanField(default=False, editable=False)
     reason = models.TextField(blank=True, editable=False, help_text="Why it failed, in words for people.")
     done = models.PositiveIntegerField(default=0, editable=False)
     total = models.PositiveIntegerField(null=True, editable=False)

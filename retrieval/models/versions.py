@@ -17,6 +17,15 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def active(self) -> "ModelVersion | None":
         return self.filter(status=ModelVersion.Status.ACTIVE).first()
 
+    def last_active_before(self) -> "ModelVersion | None":
+        """The one that answered before the active one did, and still can."""
+        return (
+            self.filter(status=ModelVersion.Status.READY, activated_at__isnull=False).order_by("-activated_at").first()
+        )
+
+    def retired(self) -> Self:
+        return self.filter(status=ModelVersion.Status.RETIRED)
+
     def next_number(self) -> int:
         return (self.aggregate(last=Max("number"))["last"] or 0) + 1
 
@@ -24,12 +33,16 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
 class ModelVersion(models.Model):
     """A network with its weights, preprocessing and projection, all in one safetensors file.
 
-    ready <--activate / another one activated--> active
+        active <--activate / another one activated--> ready --retire--> retired
+
+    What a retired version made and was made of is gone for good, its embeddings and its file. The row stays: answers
+    and figures of old name it.
     """
 
     class Status(models.TextChoices):
         READY = "ready", "ready"
         ACTIVE = "active", "active"
+        RETIRED = "retired", "retired"
 
     class Weights(models.TextChoices):
         NONE = "none", "untrained"
@@ -41,7 +54,7 @@ class ModelVersion(models.Model):
     architecture = models.CharField(max_length=20)
     weights_source = models.CharField(max_length=10, choices=Weights.choices)
     weights_report = models.TextField(blank=True, help_text="What was loaded into the network, and what was not.")
-    weights = models.FileField(max_length=200, unique=True)
+    weights = models.FileField(max_length=200, blank=True)
     weights_sha256 = models.CharField(max_length=64)
     classes = models.JSONField(default=list)
     metrics = models.JSONField(default=dict, blank=True)
@@ -55,6 +68,11 @@ class ModelVersion(models.Model):
         ordering = ["-number"]
         constraints = [
             models.UniqueConstraint(fields=["status"], condition=Q(status="active"), name="modelversion_one_active"),
+            models.UniqueConstraint(fields=["weights"], condition=~Q(weights=""), name="modelversion_weights_unique"),
+            models.CheckConstraint(
+                condition=(Q(status="retired") & Q(weights="")) | (~Q(status="retired") & ~Q(weights="")),
+                name="modelversion_weights_until_retired",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -104,6 +104,12 @@ class Embedder:
         sound = [np.delete(batch.vectors, list(batch.refusals), axis=0) for batch in batches]
         return np.concatenate(sound) if sound else np.zeros((0, self.width), dtype=np.float32)
 
+    def raw_features(
+        self, previews: Iterable[bytes | Path], *, batch_size: int = BATCH_SIZE
+    ) -> Iterator[EmbeddedBatch]:
+        """Yield the features as the network gives them, (n, width) float32, not normalised: what its head reads."""
+        return self._in_batches(previews, size=batch_size, finish=_with_direction, width=self.width)
+
     def _raw_features(self, batch: np.ndarray) -> np.ndarray:
         if len(batch) == 0:
             return np.zeros((0, self.width), dtype=np.float32)
@@ -130,6 +136,12 @@ class Embedder:
                 features = self._raw_features(np.stack(list(images.values()))) if images else np.empty((0, self.width))
                 found = dict(zip(images, features, strict=True))
                 yield _finished(found, refusals=refusals, finish=finish, shape=(len(decoding), width))
+
+
+def _with_direction(features: np.ndarray) -> np.ndarray:
+    """The same rows; raises DegenerateEmbedding as the other ways to finish do."""
+    l2_normalised(features)
+    return features
 
 
 def _decoded_ahead(

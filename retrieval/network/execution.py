@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -43,42 +43,69 @@ def make_runner(network: VGG, *, device: torch.device, dtype: torch.dtype) -> Ru
     return ModuleRunner(network, device=device, dtype=dtype)
 
 
+def make_block_runner(blocks: nn.Sequential, *, device: torch.device, dtype: torch.dtype) -> Runner:
+    """Return a function that computes whole blocks of convolutions as they are now, with weights of its own.
+
+    Prepared images (n, 3, 224, 224) -> activations (n, channels, side, side), `dtype` on `device`, channels_last.
+    """
+    if device.type == "cpu" and _has_packed_kernels():
+        return PackedBlocks(blocks, dtype=dtype)
+    return _frozen_copy(blocks, device=device, dtype=dtype)
+
+
 class ModuleRunner:
     """Plain modules, channels_last: for CUDA, and for processors for which PyTorch was built without oneDNN."""
 
     def __init__(self, network: VGG, *, device: torch.device, dtype: torch.dtype) -> None:
-        # A copy, since Module.to changes a module in place and the caller's network may go on training.
-        self._network = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
-        self._network.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        self._network = _frozen_copy(network, device=device, dtype=dtype)
 
     def __call__(self, images: Tensor) -> Tensor:
         return self._network.dense_features(images)
 
 
-class PackedRunner:
+class PackedBlocks:
     """oneDNN kernels called directly: weights reordered once into the layout that its kernels read, ReLU fused.
 
     These are the operators that torch.compile emits for a frozen network, without its minutes of compilation.
     """
 
-    def __init__(self, network: VGG, *, dtype: torch.dtype) -> None:
+    def __init__(self, blocks: nn.Sequential, *, dtype: torch.dtype) -> None:
         self._images_at_once = max(1, torch.get_num_threads() // _THREADS_PER_IMAGE)
-        self._convolutions = _packed_convolutions(network.features, dtype=dtype, batch=self._images_at_once)
+        self._layers = _packed_convolutions(blocks, dtype=dtype, batch=self._images_at_once)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        # A few images at a time: what one layer writes is still in the cache when the next one reads it.
+        return torch.cat([self._few(few) for few in images.split(self._images_at_once)])
+
+    def _few(self, images: Tensor) -> Tensor:
+        for layer in self._layers:
+            images = layer(images)
+        return images
+
+
+class PackedRunner:
+    """PackedBlocks, and the dense layers in the same way."""
+
+    def __init__(self, network: VGG, *, dtype: torch.dtype) -> None:
+        self._blocks = PackedBlocks(network.features, dtype=dtype)
         hidden = [layer for layer in network.classifier[:-2] if isinstance(layer, nn.Linear)]
         self._dense = [_packed_dense(layer, dtype=dtype) for layer in hidden]
 
     def __call__(self, images: Tensor) -> Tensor:
-        # A few images at a time: what one layer writes is still in the cache when the next one reads it. The dense
-        # layers take the whole batch, since their cost is reading 270 MB of weights once.
-        features = torch.cat([self._convolve(few) for few in images.split(self._images_at_once)])
+        # The dense layers take the whole batch, since their cost is reading 270 MB of weights once.
+        features = self._blocks(images).flatten(1)
         for layer in self._dense:
             features = layer(features)
         return features
 
-    def _convolve(self, images: Tensor) -> Tensor:
-        for layer in self._convolutions:
-            images = layer(images)
-        return images.flatten(1)
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def _frozen_copy(module: ModuleT, *, device: torch.device, dtype: torch.dtype) -> ModuleT:
+    """A copy, since Module.to changes a module in place and the caller's network may go on training."""
+    frozen = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
+    return frozen.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
 
 
 def _packed_convolutions(features: nn.Sequential, *, dtype: torch.dtype, batch: int) -> list[Runner]:

@@ -1,12 +1,15 @@
-"""Reading tensors from a file that may be damaged, foreign or hostile. Nothing that a file says is ever executed."""
+"""Files of tensors. One that is read may be damaged, foreign or hostile: nothing that it says is ever executed."""
 
+import errno
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from retrieval.network.errors import WeightsRefused
@@ -40,6 +43,16 @@ def read_metadata(path: Path) -> dict[str, Any]:
     if not isinstance(described, Mapping):
         raise WeightsRefused(f"{path.name} has a description that cannot be read.")
     return dict(described)
+
+
+def write_tensors(path: Path, *, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file. Raises OSError with the system's number, as on a full disk."""
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        # The library tells the system's error in its text only.
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
 
 
 def _is_pytorch(path: Path) -> bool:

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from retrieval.network.errors import WeightsRefused
 from retrieval.network.preprocessing import Preprocessing
 from retrieval.network.projection import Projection
-from retrieval.network.tensor_files import METADATA_KEY, read_metadata, read_tensors
+from retrieval.network.tensor_files import METADATA_KEY, read_metadata, read_tensors, write_tensors
 from retrieval.network.vgg import VGG, empty_network
 
 _FORMAT = 1
@@ -53,7 +52,7 @@ def save_version(
     """Write the file, whole or not at all, and return its SHA-256 in hex.
 
     `classes` is empty for a head that was never trained. `notes` are JSON values to keep with it (metrics, where the
-    weights came from). Raises ValueError when the classes or the projection do not belong to the network.
+    weights came from). Raises ValueError when the classes or the projection do not belong to the network, and OSError.
     """
     _check_classes(classes, network=network)
     if projection.mean.size != network.architecture.width:
@@ -109,7 +108,7 @@ def _write(path: Path, *, tensors: dict[str, Tensor], description: str) -> str:
     """Temporary file, fsync, rename, fsync of the folder: a crash leaves the old file or the new one."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        save_file(tensors, temporary, metadata={METADATA_KEY: description})
+        write_tensors(temporary, tensors=tensors, metadata={METADATA_KEY: description})
         with temporary.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())

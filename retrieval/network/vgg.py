@@ -112,6 +112,19 @@ def weighted_layers(network: VGG) -> dict[str, nn.Conv2d | nn.Linear]:
     return {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
 
 
+def split_at_block(network: VGG, *, blocks: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return the first `blocks` blocks of convolutions, and all that follows up to the logits.
+
+    Both share the network's parameters. Raises ValueError for fewer than 0 blocks and for more than there are.
+    """
+    layers = list(network.features)
+    ends = [0, *(number for number, layer in enumerate(layers, start=1) if isinstance(layer, nn.MaxPool2d))]
+    if not 0 <= blocks < len(ends):
+        raise ValueError(f"The network has {len(ends) - 1} blocks, not {blocks}.")
+    rest = (*layers[ends[blocks] :], nn.Flatten(), *network.classifier)
+    return nn.Sequential(*layers[: ends[blocks]]), nn.Sequential(*rest)
+
+
 def _convolutions(blocks: tuple[tuple[int, ...], ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
     channels = 3

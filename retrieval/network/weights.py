@@ -50,6 +50,11 @@ class LoadReport:
     shape_mismatch: list[str] = field(default_factory=list)
     identity: list[str] = field(default_factory=list)
 
+    def fresh_layers(self) -> set[str]:
+        """Names of the layers that begin with random weights, at least in part."""
+        fresh = {*self.missing, *self.shape_mismatch} - set(self.identity)
+        return {name.rpartition(".")[0] for name in fresh}
+
     def summary(self) -> str:
         """Return one sentence for people."""
         total = len(self.loaded) + len(self.missing) + len(self.shape_mismatch)

@@ -12,7 +12,7 @@ from django.db.models import Sum
 
 from retrieval.models import Embedding, IndexBatch, IndexFailure, IndexJob, JobStatus, MedicalImage, ModelVersion
 from retrieval.services import jobs
-from retrieval.services.versions import load_embedder
+from retrieval.services.versions import load_embedder, refuse_retired
 
 # One claim: long enough to be worth a message, short enough that a killed worker costs seconds.
 BATCH_IMAGES = 256
@@ -25,7 +25,9 @@ def create_index_job(*, version: ModelVersion, publish: bool) -> IndexJob:
     """Plan batches over all images without an embedding. `publish` sends them to the workers at once;
 
     without it the caller works on them itself, and idle workers join when the sweeper finds batches waiting.
+    Raises VersionRetired.
     """
+    refuse_retired(version)
     pks = list(MedicalImage.objects.without_embedding(version).order_by("pk").values_list("pk", flat=True))
     job = IndexJob.objects.create(model_version=version, total=len(pks))
     starts = range(0, len(pks), BATCH_IMAGES)
@@ -61,21 +63,24 @@ def _embed_and_store(images: list[MedicalImage], *, batch: IndexBatch, version: 
     waiting = iter(images)
     for vectors, refusals in embedded:
         chunk = [next(waiting) for _ in vectors]
-        Embedding.objects.bulk_create(
-            (
-                Embedding(image=image, model_version=version, vector=vector)
-                for index, (image, vector) in enumerate(zip(chunk, vectors, strict=True))
-                if index not in refusals
-            ),
-            ignore_conflicts=True,
-        )
-        IndexFailure.objects.bulk_create(
-            (
-                IndexFailure(index_job=batch.index_job, image=chunk[index], reason=reason)
-                for index, reason in refusals.items()
-            ),
-            ignore_conflicts=True,
-        )
+        with transaction.atomic():
+            # The claim is held while rows are stored: a version that is retired meanwhile gets none afterwards.
+            jobs.beat(batch)
+            Embedding.objects.bulk_create(
+                (
+                    Embedding(image=image, model_version=version, vector=vector)
+                    for index, (image, vector) in enumerate(zip(chunk, vectors, strict=True))
+                    if index not in refusals
+                ),
+                ignore_conflicts=True,
+            )
+            IndexFailure.objects.bulk_create(
+                (
+                    IndexFailure(index_job=batch.index_job, image=chunk[index], reason=reason)
+                    for index, reason in refusals.items()
+                ),
+                ignore_conflicts=True,
+            )
         yield len(chunk)
 
 

@@ -1,4 +1,4 @@
-"""The verbs of every job row: queue, claim, beat, finish, fail, sweep (see retrieval/models/jobs.py).
+"""The verbs of every job row: queue, claim, beat, finish, fail, cancel, sweep (see retrieval/models/jobs.py).
 
 Each change is one compare-and-set UPDATE. A worker that was declared dead and lives on finds that its claim is gone
 (`ClaimLost`) and stops; whoever claimed the job after it goes on from what is in the database.
@@ -35,6 +35,10 @@ INTERRUPTED = (
 
 class ClaimLost(Exception):
     """Another worker owns the job now, or it was deleted."""
+
+
+class JobCancelled(Exception):
+    """Somebody asked that the job be given up."""
 
 
 class JobFailed(Exception):
@@ -78,6 +82,19 @@ def beat(job: Job, **progress: object) -> None:
     _update_own(job, heartbeat_at=now, lease_expires_at=now + job.lease, **progress)
 
 
+def stop_if_cancelled(job: Job) -> None:
+    """Raise JobCancelled where somebody asked for it."""
+    if type(job).objects.filter(pk=job.pk, cancel_requested=True).exists():
+        raise JobCancelled
+
+
+def cancel(job: Job) -> None:
+    """Give a waiting job up at once, a running one as soon as its worker looks; a finished one stays as it is."""
+    rows = type(job).objects.filter(pk=job.pk)
+    if not rows.filter(status=JobStatus.QUEUED).update(status=JobStatus.CANCELLED, finished_at=timezone.now()):
+        rows.filter(status=JobStatus.RUNNING).update(cancel_requested=True)
+
+
 def finish(job: Job, **results: object) -> None:
     _update_own(job, status=JobStatus.DONE, finished_at=timezone.now(), **results)
 
@@ -107,7 +124,7 @@ def _own(job: Job) -> QuerySet:
 
 @contextmanager
 def working_on(job: Job) -> Iterator[None]:
-    """Keep a claimed job's lease for as long as the block runs, and turn JobFailed into the row's reason.
+    """Keep a claimed job's lease for as long as the block runs, and turn JobFailed and JobCancelled into its status.
 
     A lost claim ends quietly, since its new owner reports. Anything else is a defect or a server that went away: the
     lease runs out and the sweeper tries again. Not to be used inside a transaction, where heartbeats would wait.
@@ -118,6 +135,8 @@ def working_on(job: Job) -> Iterator[None]:
                 yield
             except JobFailed as error:
                 fail(job, str(error))
+            except JobCancelled:
+                _update_own(job, status=JobStatus.CANCELLED, finished_at=timezone.now())
     except ClaimLost:
         logger.info("%s %s: claim lost, stopping", job._meta.model_name, job.pk)
 

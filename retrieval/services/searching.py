@@ -16,7 +16,7 @@ from retrieval.imaging import Decoder, FileRefused, Rendering
 from retrieval.models import Embedding, MedicalImage, ModelVersion, Query, SearchResult
 from retrieval.services import jobs, naming
 from retrieval.services.modalities import modality_name
-from retrieval.services.versions import NoActiveVersion, active_version, load_embedder
+from retrieval.services.versions import NoActiveVersion, VersionRetired, active_version, load_embedder, refuse_retired
 from retrieval.storage import NO_SPACE
 
 if TYPE_CHECKING:
@@ -65,10 +65,13 @@ def find_neighbours(
 ) -> list[Neighbour]:
     """The k images nearest to an L2-normalised vector, exactly, nearest first.
 
-    Two queries: the first sorts narrow rows of (image, distance), the second fetches the k images it names.
+    Two queries: the first sorts narrow rows of (image, distance), the second fetches the k images it names. Raises
+    VersionRetired.
     """
     ranked = Embedding.objects.of(version).filter(**narrowed.conditions()).nearest(vector)
     nearest = list(ranked.values_list("image_id", "distance")[:k])  # type: ignore[misc]
+    # Afterwards: a version that is being retired loses its rows bit by bit.
+    refuse_retired(version)
     images = MedicalImage.objects.select_related("dataset", "original").in_bulk([pk for pk, _ in nearest])
     return [
         Neighbour(rank=rank, image=images[pk], distance=distance)
@@ -123,6 +126,13 @@ def answer_query(query: Query) -> None:
     try:
         version = active_version()
         vector, milliseconds = _query_vector(query, version=version)
+        started = time.perf_counter()
+        neighbours = find_neighbours(vector, version=version)
+        milliseconds["search_ms"] = _since(started)
+    except VersionRetired:
+        # Another version has been activated since, and answers it.
+        answer_query(query)
+        return
     except NoActiveVersion:
         jobs.put_back(query)
         return
@@ -136,9 +146,6 @@ def answer_query(query: Query) -> None:
         with _forgetting_upload(query) as forgotten:
             jobs.fail(query, refused.reason, **forgotten)
         return
-    started = time.perf_counter()
-    neighbours = find_neighbours(vector, version=version)
-    milliseconds["search_ms"] = _since(started)
     with _forgetting_upload(query) as forgotten, transaction.atomic():
         SearchResult.objects.bulk_create(
             SearchResult(query=query, rank=found.rank, image=found.image, distance=found.distance)

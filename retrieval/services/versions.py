@@ -1,24 +1,27 @@
-"""Making and activating model versions, and the one loaded network of a worker process.
+"""Making, activating and retiring model versions, and the loaded networks of a worker process.
 
 torch is imported inside the functions: the web process imports this module's callers and must stay small.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from django.core.files import File
 from django.core.files.storage import default_storage
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from retrieval.models import MedicalImage, ModelVersion
+from retrieval.models import Embedding, IndexBatch, JobStatus, MedicalImage, ModelVersion
 from retrieval.network.errors import WeightsRefused
 from retrieval.services.jobs import JobFailed
 from retrieval.services.naming import keyed_hash
-from retrieval.storage import work_folder
+from retrieval.storage import NO_SPACE, work_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +33,12 @@ PROJECTION_SAMPLE = 256
 UNTRAINED = "Untrained: all weights are random. Neighbours share brightness and texture, not anatomy."
 # The published network's classes. A head that was never trained answers nothing, but the network has one.
 HEAD_CLASSES = 18
+# Rows in one statement: short enough to disturb nobody.
+DELETED_AT_ONCE = 10_000
+LOW_DISK = (
+    "The disk is full: the weights of the new model version could not be stored, and nothing of it was kept. Free "
+    "some space, then try again."
+)
 
 
 class NoActiveVersion(Exception):
@@ -49,22 +58,78 @@ def active_version() -> ModelVersion:
     return version
 
 
-@lru_cache(maxsize=2)
-def load_embedder(version_pk: int) -> Embedder:
-    """The network of a version, loaded once a process: two, since versions change while searches go on.
+class VersionRefused(JobFailed):
+    """What is asked of a model version cannot be done; the message says why, in words for people."""
 
-    Raises JobFailed where the weights cannot be loaded.
+
+class VersionRetired(VersionRefused):
+    def __init__(self, version: ModelVersion) -> None:
+        super().__init__(
+            f"Model version {version.number} is retired: its weights and its embeddings are gone. Choose another "
+            "version."
+        )
+
+
+class VersionInUse(VersionRefused):
+    def __init__(self, version: ModelVersion) -> None:
+        super().__init__(
+            f"Model version {version.number} is active: it answers every search. Activate another version before you "
+            "retire it."
+        )
+
+
+class WeightsUnusable(VersionRefused):
+    def __init__(self, version: ModelVersion, *, what: str) -> None:
+        super().__init__(
+            f"The weights file of model version {version.number} is {what}: restore it, or activate another version."
+        )
+
+
+class NothingToRollBackTo(VersionRefused):
+    def __init__(self) -> None:
+        super().__init__("No other version that could take over was ever active: there is nothing to roll back to.")
+
+
+class SwitchedMeanwhile(VersionRefused):
+    def __init__(self) -> None:
+        super().__init__(
+            "Somebody else has just changed the model versions, and nothing was rolled back. See which one is active "
+            "now, then decide again."
+        )
+
+
+def refuse_retired(version: ModelVersion) -> None:
+    """Raise VersionRetired when it is that by now: `version` itself may have been read long ago."""
+    if ModelVersion.objects.retired().filter(pk=version.pk).exists():
+        raise VersionRetired(version)
+
+
+def load_embedder(version_pk: int) -> Embedder:
+    """The network of a version, loaded once a process.
+
+    Raises JobFailed where the weights cannot be loaded, VersionRetired for one that was retired, loaded or not.
     """
+    version = ModelVersion.objects.get(pk=version_pk)
+    if version.status == ModelVersion.Status.RETIRED:
+        raise VersionRetired(version)
+    try:
+        return _embedder_in(version.weights.path)
+    except (WeightsRefused, OSError) as error:
+        # Its file may have gone since the row was read.
+        refuse_retired(version)
+        raise WeightsUnusable(version, what="missing or damaged") from error
+
+
+@lru_cache(maxsize=2)
+def _embedder_in(path: str) -> Embedder:
+    """Two, since versions change while searches go on."""
     from retrieval.network.embedder import Embedder
 
-    version = ModelVersion.objects.get(pk=version_pk)
-    try:
-        return Embedder.load(Path(version.weights.path))
-    except (WeightsRefused, OSError) as error:
-        raise JobFailed(
-            f"The weights file of model version {version.number} is missing or damaged: restore it, or activate "
-            "another version."
-        ) from error
+    return Embedder.load(Path(path))
+
+
+# As every cached function has it.
+load_embedder.cache_clear = _embedder_in.cache_clear  # type: ignore[attr-defined]
 
 
 def create_model_version(
@@ -73,7 +138,7 @@ def create_model_version(
     """Build a network, fit its projection on a sample of the archive, save both, and add the row (status ready).
 
     `weights` is "imagenet", "none" or the path of a file; `caffe_preprocessing` says that a file of foreign weights
-    expects BGR in 0..255 (files of our own say it themselves). Raises WeightsUnavailable or WeightsRefused.
+    expects BGR in 0..255 (files of our own say it themselves). Raises WeightsUnavailable, WeightsRefused or JobFailed.
     """
     from retrieval.network.embedder import Embedder
     from retrieval.network.preprocessing import CAFFE, TORCHVISION, preprocessing_for
@@ -90,8 +155,9 @@ def create_model_version(
     projection = fit_projection(_sample_features(unprojected), seed=seed)
     with work_folder() as folder:
         path = folder / "version.safetensors"
-        digest = save_version(path, network=network, preprocessing=preprocessing, projection=projection, classes=[])
-        return _store_version(
+        with _full_disk_said():
+            digest = save_version(path, network=network, preprocessing=preprocessing, projection=projection, classes=[])
+        return store_version(
             path,
             digest=digest,
             architecture=architecture,
@@ -106,34 +172,160 @@ def _sample_features(embedder: Embedder) -> np.ndarray:
     return embedder.normalised_features([Path(image.preview.path) for image in images])
 
 
-def _store_version(
-    path: Path, *, digest: str, architecture: str, weights_source: str, weights_report: str
+def store_version(
+    path: Path,
+    *,
+    digest: str,
+    architecture: str,
+    weights_source: str,
+    weights_report: str,
+    classes: Sequence[str] = (),
+    metrics: Mapping[str, Any] | None = None,
 ) -> ModelVersion:
-    if twin := ModelVersion.objects.filter(weights_sha256=digest).first():
+    """Copy the file at `path`, whose SHA-256 is `digest`, into the archive, then add the row (status ready).
+
+    What was trained may be stored again, since a trainer that was killed repeats the step: that gives the version that
+    is there. Any other file that is a version already is refused (WeightsRefused). Raises JobFailed when the disk is
+    full; nothing is left behind then.
+    """
+    if twin := ModelVersion.objects.exclude(status=ModelVersion.Status.RETIRED).filter(weights_sha256=digest).first():
+        if weights_source == ModelVersion.Weights.TRAINED:
+            return twin
         raise WeightsRefused(f"Model version {twin.number} has exactly these weights: use that one.")
-    name = f"weights/{keyed_hash('weights', digest)[:40]}.safetensors"
-    with path.open("rb") as file:
-        default_storage.save(name, File(file))
-    with transaction.atomic():
-        return ModelVersion.objects.create(
-            number=ModelVersion.objects.next_number(),
+    name = _store_weights(path, digest=digest)
+    try:
+        return _add_version(
             architecture=architecture,
             weights_source=weights_source,
             weights_report=weights_report,
             weights=name,
             weights_sha256=digest,
+            classes=list(classes),
+            metrics=dict(metrics or {}),
         )
+    except DatabaseError:
+        # Somebody who stored the same file at the same time may have been faster.
+        if not ModelVersion.objects.filter(weights=name).exists():
+            default_storage.delete(name)
+        raise
+
+
+def _store_weights(path: Path, *, digest: str) -> str:
+    # The name of a retired version's file is never used again: it may be about to be deleted.
+    retired = ModelVersion.objects.retired().filter(weights_sha256=digest).count()
+    name = f"weights/{keyed_hash('weights', digest, str(retired))[:40]}.safetensors"
+    with _full_disk_said(), path.open("rb") as file:
+        return default_storage.save(name, File(file))
+
+
+@contextmanager
+def _full_disk_said() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise JobFailed(LOW_DISK) from error
 
 
 @transaction.atomic
-def activate_model_version(version: ModelVersion) -> ModelVersion | None:
-    """Switch to `version` in one step and return the one before. All rows are locked, in order: off, then on.
+def _add_version(**fields: object) -> ModelVersion:
+    with connection.cursor() as cursor:
+        # Two that are stored at the same time get two numbers. Who only reads versions does not wait.
+        cursor.execute(f"LOCK TABLE {ModelVersion._meta.db_table} IN SHARE ROW EXCLUSIVE MODE")
+    return ModelVersion.objects.create(number=ModelVersion.objects.next_number(), **fields)
 
-    Raises ModelVersion.DoesNotExist when it was deleted meanwhile: the one before stays active then.
+
+def activate_model_version(version: ModelVersion) -> ModelVersion | None:
+    """Switch to `version` in one step and return the one before.
+
+    Raises VersionRefused when it is retired or its weights file is not what was stored, and ModelVersion.DoesNotExist
+    when it was deleted meanwhile: the one before stays active then.
     """
-    rows = {row.pk: row for row in ModelVersion.objects.select_for_update().order_by("pk")}
+    _check_weights(version)
+    with transaction.atomic():
+        return _switch(_locked_versions(), to=version)
+
+
+def version_to_roll_back_to() -> ModelVersion | None:
+    return ModelVersion.objects.last_active_before()
+
+
+def roll_back() -> ModelVersion:
+    """Switch back to the version that was active before, in one step, and return it. Raises VersionRefused."""
+    version = version_to_roll_back_to()
+    if version is None:
+        raise NothingToRollBackTo
+    _check_weights(version)
+    with transaction.atomic():
+        rows = _locked_versions()
+        if version_to_roll_back_to() != version:
+            raise SwitchedMeanwhile
+        _switch(rows, to=version)
+    version.refresh_from_db()
+    return version
+
+
+def _check_weights(version: ModelVersion) -> None:
+    """Refuse a version whose file is missing, or damaged, or something else in its place.
+
+    Nothing in the file is interpreted. It takes a second for 600 MB: not to be done while rows are locked.
+    """
+    try:
+        with version.weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # ValueError: a retired version names no file.
+    except (OSError, ValueError) as error:
+        refuse_retired(version)
+        raise WeightsUnusable(version, what="missing or cannot be read") from error
+    if digest != version.weights_sha256:
+        raise WeightsUnusable(version, what="damaged, or another file has taken its place")
+
+
+def _locked_versions() -> dict[int, ModelVersion]:
+    """All versions, locked in order. Answers and embeddings that refer to them are stored meanwhile all the same."""
+    return {row.pk: row for row in ModelVersion.objects.select_for_update(no_key=True).order_by("pk")}
+
+
+def _switch(rows: dict[int, ModelVersion], *, to: ModelVersion) -> ModelVersion | None:
+    """Off, then on."""
+    _refuse_missing(to, rows=rows)
+    if rows[to.pk].status == ModelVersion.Status.RETIRED:
+        raise VersionRetired(to)
+    ModelVersion.objects.filter(status="active").update(status=ModelVersion.Status.READY)
+    ModelVersion.objects.filter(pk=to.pk).update(status="active", activated_at=timezone.now())
+    return next((row for row in rows.values() if row.status == ModelVersion.Status.ACTIVE), None)
+
+
+def _refuse_missing(version: ModelVersion, *, rows: dict[int, ModelVersion]) -> None:
     if version.pk not in rows:
         raise ModelVersion.DoesNotExist(f"There is no model version {version.number}.")
-    ModelVersion.objects.filter(status="active").update(status=ModelVersion.Status.READY)
-    ModelVersion.objects.filter(pk=version.pk).update(status="active", activated_at=timezone.now())
-    return next((row for row in rows.values() if row.status == ModelVersion.Status.ACTIVE), None)
+
+
+def retire_model_version(version: ModelVersion) -> None:
+    """Give a version up for good: its file, its embeddings and what waits to be embedded by it. Its row stays.
+
+    Raises VersionInUse for the active one, ModelVersion.DoesNotExist. May be interrupted: the next call deletes the
+    embeddings that are left, and check_archive names a file that is left.
+    """
+    # Durable: what is deleted afterwards must not come back by a rollback of the row alone.
+    with transaction.atomic(durable=True):
+        rows = _locked_versions()
+        _refuse_missing(version, rows=rows)
+        if rows[version.pk].status == ModelVersion.Status.ACTIVE:
+            raise VersionInUse(version)
+        ModelVersion.objects.filter(pk=version.pk).update(status=ModelVersion.Status.RETIRED, weights="")
+        # A worker that is at one of these has lost its claim, and stores nothing any more.
+        IndexBatch.objects.unfinished().filter(index_job__model_version=version).update(
+            status=JobStatus.FAILED, finished_at=timezone.now(), reason=str(VersionRetired(version))
+        )
+    if name := rows[version.pk].weights.name:
+        default_storage.delete(name)
+    _delete_embeddings(version)
+    version.refresh_from_db()
+
+
+def _delete_embeddings(version: ModelVersion) -> None:
+    embeddings = Embedding.objects.of(version)
+    while some := list(embeddings.values_list("pk", flat=True)[:DELETED_AT_ONCE]):
+        embeddings.filter(pk__in=some).delete()

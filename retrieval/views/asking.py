@@ -30,6 +30,7 @@ from retrieval.services.searching import (
     ask_with_upload,
     find_neighbours,
 )
+from retrieval.services.versions import VersionRetired
 from retrieval.views.files import private_image
 
 RECENT = 8
@@ -42,6 +43,7 @@ POLL_SECONDS = 0.004
 WORKER_LATE_SECONDS = 3
 # Finding all labels reads the whole archive; a new one may wait this long before it can be chosen.
 CHOICES_SECONDS = 60
+NOT_NARROWED = "This answer can't be narrowed any more: the model version that gave it is retired. Search again first."
 
 may_ask = permission_required("retrieval.add_query", raise_exception=True)
 may_see_queries = permission_required("retrieval.view_query", raise_exception=True)
@@ -116,7 +118,11 @@ def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
     query = _wait_for(_own_query(request, uuid))
     active = ModelVersion.objects.active()
     narrowed = SearchFilter(**{name: request.GET.get(name, "") for name in ("dataset", "modality", "label")})
-    neighbours = _answer(query, narrowed=narrowed)
+    try:
+        neighbours = _answer(query, narrowed=narrowed)
+    except VersionRetired:
+        messages.error(request, NOT_NARROWED)
+        return redirect(query)
     context = {
         "query": query,
         "neighbours": neighbours,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command, load_command_class
+from django.core.management import call_command, get_commands, load_command_class
 
 from retrieval.models import ModelVersion
 
@@ -52,7 +52,7 @@ def refuses_usage(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
     def run(name: str, *words: str) -> str:
         with pytest.raises(SystemExit) as end:
-            load_command_class("retrieval", name).run_from_argv(["manage.py", name, *words])
+            load_command_class(get_commands()[name], name).run_from_argv(["manage.py", name, *words])
         assert end.value.code == 2
         spoken = capsys.readouterr()
         assert spoken.out == ""

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from retrieval.network import version_file
+from retrieval.network import tensor_files
 from retrieval.network.errors import WeightsRefused
 from retrieval.network.preprocessing import CAFFE, TORCHVISION
 from retrieval.network.projection import Projection, fit_projection
@@ -51,7 +51,7 @@ def test_a_failed_write_leaves_the_old_file(
         path.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(version_file, "save_file", full_disk)
+    monkeypatch.setattr(tensor_files, "save_file", full_disk)
     with pytest.raises(OSError, match="No space"):
         save_version(version_path, network=narrow, preprocessing=CAFFE, projection=projection, classes=CLASSES)
     assert version_path.read_bytes() == before

@@ -1,6 +1,9 @@
 """What tests of the services share: an import, an index and a query, done in this process by the workers' own code."""
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,6 +82,24 @@ def answer() -> Answer:
         return Query.objects.get(pk=query.pk)
 
     return run
+
+
+@contextmanager
+def small_disk_at(folder: Path) -> Iterator[Path]:
+    """A file system of half a megabyte."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(media: Path) -> Iterator[Path]:
+    """The archive lies on a file system of half a megabyte."""
+    with small_disk_at(media) as folder:
+        yield folder
 
 
 @pytest.fixture

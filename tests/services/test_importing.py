@@ -3,9 +3,8 @@
 import hashlib
 import io
 import shutil
-import subprocess
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -191,17 +190,6 @@ def test_a_disk_without_room_to_spare_ends_the_job(
     monkeypatch.setattr(importing, "ArchiveLimits", partial(ArchiveLimits, spare_disk_bytes=2**62))
     job = import_folder(picture_folder)
     assert (job.status, job.reason) == (JobStatus.FAILED, importing.LOW_DISK)
-
-
-@pytest.fixture
-def small_disk(media: Path) -> Iterator[Path]:
-    """The archive lies on a file system of half a megabyte."""
-    media.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(media)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield media
-    subprocess.run(["umount", "--lazy", str(media)], check=True)
 
 
 def test_a_disk_that_fills_up_ends_the_job_and_no_half_file_stays(

@@ -1,22 +1,25 @@
-"""Model versions: made with their weights, active one at a time, loaded once a process."""
+"""Model versions: made with their weights, stored whole or not at all, loaded once a process."""
 
 import hashlib
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import DataError, connection
+from pytest_django import Settings
 
 from retrieval.models import MedicalImage, ModelVersion
 from retrieval.network.errors import WeightsRefused
+from retrieval.services.checking import check_archive
 from retrieval.services.jobs import JobFailed
 from retrieval.services.versions import (
+    LOW_DISK,
     UNTRAINED,
-    NoActiveVersion,
-    activate_model_version,
-    active_version,
     create_model_version,
     load_embedder,
+    retire_model_version,
+    store_version,
 )
 from tests.pictures import drawn_pixels
 from tests.services.conftest import ImportFolder
@@ -29,6 +32,29 @@ def nothing_loaded(db: None) -> None:
 
 def _made(seed: int = 0) -> ModelVersion:
     return create_model_version(architecture="narrow", weights="none", seed=seed)
+
+
+def _store(path: Path, *, source: str = "trained", architecture: str = "narrow") -> ModelVersion:
+    return store_version(
+        path,
+        digest=hashlib.sha256(path.read_bytes()).hexdigest(),
+        architecture=architecture,
+        weights_source=source,
+        weights_report="Trained by a test.",
+        classes=["chest", "hand"],
+        metrics={"accuracy": 0.5},
+    )
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """What a trainer leaves; nothing looks into it before it is loaded."""
+    (tmp_path / "trained.safetensors").write_bytes(b"weights" * 1000)
+    return tmp_path / "trained.safetensors"
+
+
+def _weights(media: Path) -> list[Path]:
+    return list((media / "weights").iterdir())
 
 
 def test_a_version_is_its_file() -> None:
@@ -62,32 +88,83 @@ def test_a_file_that_holds_no_weights_makes_no_version(tmp_path: Path) -> None:
     assert not ModelVersion.objects.exists()
 
 
-def test_one_version_is_active() -> None:
-    first, second = _made(), _made(seed=1)
-    with pytest.raises(NoActiveVersion):
-        active_version()
-    assert activate_model_version(first) is None
-    assert active_version() == first
-    assert activate_model_version(second) == first
-    assert active_version() == second
-    assert activate_model_version(first) == second
-    assert list(ModelVersion.objects.order_by("number").values_list("status", flat=True)) == ["active", "ready"]
+def test_what_was_trained_is_stored_once_however_often_the_trainer_repeats_it(trained: Path, media: Path) -> None:
+    version = _store(trained)
+    assert (version.number, version.status, version.weights_source) == (1, "ready", "trained")
+    assert (version.classes, version.metrics) == (["chest", "hand"], {"accuracy": 0.5})
+    assert [path.read_bytes() for path in _weights(media)] == [trained.read_bytes()]
+    assert _store(trained) == version
+    assert ModelVersion.objects.count() == len(_weights(media)) == 1
 
 
-def test_a_version_that_was_deleted_does_not_take_the_place_of_the_active_one() -> None:
-    first, second = _made(), _made(seed=1)
-    activate_model_version(first)
-    ModelVersion.objects.filter(pk=second.pk).delete()
-    with pytest.raises(ModelVersion.DoesNotExist):
-        activate_model_version(second)
-    assert active_version() == first
+def test_other_weights_that_are_a_version_already_are_refused(trained: Path, media: Path) -> None:
+    _store(trained)
+    with pytest.raises(WeightsRefused, match="Model version 1 has exactly these weights"):
+        _store(trained, source="file")
+    assert ModelVersion.objects.count() == len(_weights(media)) == 1
 
 
-def test_the_database_refuses_a_second_active_version() -> None:
-    activate_model_version(_made())
-    second = _made(seed=1)
-    with pytest.raises(IntegrityError), transaction.atomic():
-        ModelVersion.objects.filter(pk=second.pk).update(status="active")
+def test_a_retired_version_does_not_stand_in_the_way_of_its_weights(trained: Path, media: Path) -> None:
+    first = _store(trained)
+    name = first.weights.name
+    retire_model_version(first)
+    second = _store(trained)
+    assert (second.number, second.status) == (2, "ready")
+    # Its name is another one: the first file might be about to be deleted.
+    assert [Path(second.weights.path)] == _weights(media)
+    assert second.weights.name != name
+    assert check_archive()["ok"] is True
+
+
+def test_a_row_that_the_database_does_not_take_leaves_no_file(trained: Path, media: Path) -> None:
+    with pytest.raises(DataError):
+        _store(trained, architecture="x" * 21)
+    assert not ModelVersion.objects.exists()
+    assert _weights(media) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(small_disk: Path, trained: Path) -> None:
+    trained.write_bytes(bytes(2**20))
+    with pytest.raises(JobFailed) as refused:
+        _store(trained)
+    assert str(refused.value) == LOW_DISK
+    assert not ModelVersion.objects.exists()
+    assert _weights(small_disk) == []
+
+
+def test_a_full_disk_while_the_weights_are_written_is_said(small_disk: Path, settings: Settings) -> None:
+    settings.WORK_DIR = small_disk
+    with pytest.raises(JobFailed) as refused:
+        _made()
+    assert str(refused.value) == LOW_DISK
+    assert not ModelVersion.objects.exists()
+    assert [path for path in small_disk.rglob("*") if path.is_file() and path.stat().st_size] == []
+
+
+def test_a_file_that_waits_for_its_row_is_no_orphan(media: Path) -> None:
+    (media / "weights").mkdir(parents=True)
+    (media / "weights" / "new.safetensors").write_bytes(b"weights")
+    assert check_archive()["orphan_files"] == []
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_versions_that_are_stored_at_the_same_time_get_numbers_of_their_own(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{index}.safetensors" for index in range(4)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    threads = [Thread(target=_store_elsewhere, args=(path,)) for path in paths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ModelVersion.objects.values_list("number", flat=True)) == [1, 2, 3, 4]
+
+
+def _store_elsewhere(path: Path) -> None:
+    try:
+        _store(path)
+    finally:
+        connection.close()
 
 
 def test_a_version_is_loaded_once_and_stays_itself() -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion, Query
-from retrieval.services.versions import activate_model_version, create_model_version
+from retrieval.services.versions import activate_model_version, create_model_version, retire_model_version
 from tests.pictures import drawn_pixels, png
 
 pytestmark = pytest.mark.django_db
@@ -169,6 +169,22 @@ def test_an_old_answer_stays_as_it_was(clinician: Client, archive: Dataset, ask:
     assert list(query.results.values_list("rank", "image", "distance")) == before
     assert len(_ranks(page)) == 6
     assert "Answered by model version 1." in " ".join(page.split())
+
+
+def test_an_old_answer_of_a_retired_version_stays_and_is_not_narrowed(
+    clinician: Client, archive: Dataset, ask: Ask, answered: Answered
+) -> None:
+    query = answered(ask(clinician))
+    activate_model_version(create_model_version(architecture="narrow", weights="none", seed=1))
+    retire_model_version(ModelVersion.objects.get(number=1))
+    page = _page(clinician, query)
+    assert len(_ranks(page)) == 6
+    assert "data-submit-on-change" not in page
+    response = clinician.get(query.get_absolute_url(), {"label": "hand"}, follow=True)
+    assert response.redirect_chain == [(query.get_absolute_url(), 302)]
+    page = response.content.decode()
+    assert "the model version that gave it is retired" in page
+    assert len(_ranks(page)) == 6
 
 
 def test_a_deleted_image_keeps_its_place(clinician: Client, archive: Dataset, ask: Ask, answered: Answered) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 from retrieval.management.base import ReportingCommand, model_version
 from retrieval.models import MedicalImage
 from retrieval.services.versions import activate_model_version
+from training.services.activation import objections
 
 
 class Command(ReportingCommand):
@@ -15,18 +16,20 @@ class Command(ReportingCommand):
 
     def work(self, options: dict[str, Any]) -> dict[str, Any]:
         version = model_version(options["number"])
+        warnings = objections(version)
         previous = activate_model_version(version)
         return {
             "model_version": version.number,
             "previous": previous.number if previous else None,
             "without_embedding": MedicalImage.objects.without_embedding(version).count(),
+            "warnings": warnings,
         }
 
     def describe(self, report: dict[str, Any]) -> None:
         is_other = report["previous"] not in (None, report["model_version"])
         before = f" instead of version {report['previous']}" if is_other else ""
         self.stdout.write(f"Model version {report['model_version']} is active{before}.")
+        for warning in report["warnings"]:
+            self.stdout.write(f"  {warning}")
         if report["without_embedding"]:
-            self.stdout.write(
-                f"{report['without_embedding']} images cannot be found with it yet: `manage.py index` embeds them."
-            )
+            self.stdout.write("Next: `manage.py index` embeds what is missing.")

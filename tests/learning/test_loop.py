@@ -1,0 +1,158 @@
+"""The training loop on a narrow network: it learns, stops, resumes, and freezes what it should."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from retrieval.network.vgg import VGG, split_at_block
+from tests.learning.conftest import narrow_network, small_task
+from training.learning.data import LabelledImages
+from training.learning.learner import TrainingDiverged
+from training.learning.loop import Environment, EpochResult, History, Hooks, train
+from training.learning.recipe import Recipe
+
+FLOAT32 = Environment(device=torch.device("cpu"), dtype=torch.float32)
+BFLOAT16 = Environment(device=torch.device("cpu"), dtype=torch.bfloat16)
+
+
+class Interruption(Exception):
+    pass
+
+
+def weights(network: VGG) -> torch.Tensor:
+    return torch.cat([each.detach().flatten() for each in network.parameters()])
+
+
+def figures(history: History) -> list[tuple[float, ...]]:
+    return [(each.train_loss, each.train_accuracy, each.val_loss, each.val_accuracy) for each in history.epochs]
+
+
+@pytest.mark.parametrize("environment", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
+def test_it_learns_to_tell_two_classes_apart(images: LabelledImages, tmp_path: Path, environment: Environment) -> None:
+    task = small_task(images, epochs=12, patience=12)
+    history = train(narrow_network(), task=task, folder=tmp_path / "run", environment=environment)
+    assert history.epochs[-1].train_loss < history.epochs[0].train_loss / 2
+    assert history.best.val_accuracy == 1.0
+
+
+def test_epochs_without_improvement_end_it(images: LabelledImages, tmp_path: Path) -> None:
+    # Validation images with the wrong classes: the more it learns, the worse they get.
+    task = small_task(images, epochs=50, patience=2, schedule="constant")
+    wrong = LabelledImages(paths=task.validation.paths, targets=1 - task.validation.targets)
+    task = replace(task, validation=wrong)
+    history = train(narrow_network(), task=task, folder=tmp_path / "run", environment=FLOAT32)
+    assert len(history.epochs) == history.best.epoch + 2 < 50
+    assert history.stopped_early(task.recipe)
+
+
+def test_the_network_ends_with_the_weights_of_its_best_epoch(images: LabelledImages, tmp_path: Path) -> None:
+    seen: dict[int, torch.Tensor] = {}
+    network = narrow_network()
+    hooks = Hooks(on_epoch=lambda result: seen.update({result.epoch: weights(network).clone()}))
+    # Too fast: later epochs are worse than an earlier one.
+    task = small_task(images, epochs=6, patience=6, learning_rate=0.3, schedule="constant")
+    history = train(network, task=task, folder=tmp_path / "run", hooks=hooks, environment=FLOAT32)
+    assert history.best.epoch < len(history.epochs)
+    assert torch.equal(weights(network), seen[history.best.epoch])
+
+
+def test_the_best_epoch_has_the_highest_accuracy_and_then_the_lowest_loss() -> None:
+    figures = [(0.9, 0.5), (0.95, 0.6), (0.95, 0.4), (0.8, 0.1)]
+    epochs = [
+        EpochResult(
+            epoch=number,
+            train_loss=0,
+            train_accuracy=0,
+            val_loss=loss,
+            val_accuracy=accuracy,
+            learning_rate=0,
+            seconds=0,
+        )
+        for number, (accuracy, loss) in enumerate(figures, start=1)
+    ]
+    assert History(epochs=epochs).best.epoch == 3
+
+
+@pytest.mark.parametrize("augmentation", ["none", "strong"])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(
+    images: LabelledImages, tmp_path: Path, augmentation: str
+) -> None:
+    task = small_task(images, epochs=4, patience=4, dropout=0.5, augmentation=augmentation)
+    whole = narrow_network()
+    expected = train(whole, task=task, folder=tmp_path / "whole", environment=FLOAT32)
+
+    def interrupt(phase: str, done: int, total: int) -> None:
+        if phase == "training" and done == 1 and len(told) == 2:
+            raise Interruption
+
+    told: list[EpochResult] = []
+    hooks = Hooks(on_progress=interrupt, on_epoch=told.append)
+    with pytest.raises(Interruption):
+        train(narrow_network(), task=task, folder=tmp_path / "parts", hooks=hooks, environment=FLOAT32)
+    known: list[EpochResult] = []
+    network = narrow_network()
+    resumed = train(
+        network, task=task, folder=tmp_path / "parts", hooks=Hooks(on_resume=known.extend), environment=FLOAT32
+    )
+    assert [each.epoch for each in known] == [1, 2]
+    assert figures(resumed) == figures(expected)
+    assert torch.equal(weights(network), weights(whole))
+
+
+def test_a_checkpoint_of_another_task_is_not_gone_on_from(images: LabelledImages, tmp_path: Path) -> None:
+    train(narrow_network(), task=small_task(images, epochs=1), folder=tmp_path, environment=FLOAT32)
+    known: list[EpochResult] = []
+    hooks = Hooks(on_resume=known.extend)
+    train(narrow_network(), task=small_task(images, epochs=1, seed=1), folder=tmp_path, hooks=hooks)
+    assert known == []
+
+
+def test_a_damaged_checkpoint_begins_anew(images: LabelledImages, tmp_path: Path) -> None:
+    task = small_task(images, epochs=1)
+    first = train(narrow_network(), task=task, folder=tmp_path, environment=FLOAT32)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    second = train(narrow_network(), task=task, folder=tmp_path, environment=FLOAT32)
+    assert figures(second) == figures(first)
+
+
+def test_frozen_blocks_keep_their_weights_and_all_others_learn(images: LabelledImages, tmp_path: Path) -> None:
+    network = narrow_network()
+    frozen, rest = split_at_block(network, blocks=2)
+    before = [each.detach().clone() for each in frozen.parameters()]
+    others = [each.detach().clone() for each in rest.parameters()]
+    train(network, task=small_task(images, frozen_blocks=2), folder=tmp_path, environment=FLOAT32)
+    assert all(torch.equal(old, new) for old, new in zip(before, frozen.parameters(), strict=True))
+    assert not any(torch.equal(old, new) for old, new in zip(others, rest.parameters(), strict=True))
+
+
+def test_the_cache_changes_nothing(images: LabelledImages, tmp_path: Path) -> None:
+    task = small_task(images, frozen_blocks=3)
+    kept = train(narrow_network(), task=task, folder=tmp_path / "kept", environment=FLOAT32)
+    without = replace(FLOAT32, cache_bytes=0, workers=1)
+    anew = train(narrow_network(), task=task, folder=tmp_path / "anew", environment=without)
+    assert figures(kept) == [pytest.approx(row, rel=1e-4) for row in figures(anew)]
+
+
+def test_a_loss_beyond_all_numbers_ends_it_with_advice(images: LabelledImages, tmp_path: Path) -> None:
+    task = small_task(images, learning_rate=10.0, gradient_clip=1e6, epochs=20, patience=20, schedule="constant")
+    with pytest.raises(TrainingDiverged, match="lower learning rate"):
+        train(narrow_network(), task=task, folder=tmp_path, environment=FLOAT32)
+
+
+def test_the_rate_rises_and_falls_over_the_whole_run(images: LabelledImages, tmp_path: Path) -> None:
+    task = small_task(images, epochs=6, patience=6, learning_rate=0.01)
+    history = train(narrow_network(), task=task, folder=tmp_path, environment=FLOAT32)
+    rates = [each.learning_rate for each in history.epochs]
+    assert rates.index(max(rates)) in (1, 2)
+    assert max(rates) <= 0.01
+    assert rates[-1] < max(rates) / 5
+
+
+def test_recipes_of_which_nothing_is_known_are_not_the_same_task(images: LabelledImages) -> None:
+    tasks = [small_task(images), small_task(images, weight_decay=0.1), small_task(images, dropout=0.1)]
+    assert len({task.fingerprint() for task in tasks}) == 3
+    assert small_task(images).fingerprint() == tasks[0].fingerprint()
+    assert Recipe.from_dict(tasks[0].recipe.to_dict()) == tasks[0].recipe

@@ -1,0 +1,1 @@
+"""Training and its judgement: pure PyTorch, NumPy and scikit-learn, no Django."""

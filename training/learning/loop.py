@@ -1,0 +1,210 @@
+"""The training loop. It knows images, a network and a recipe; progress, cancelling and the database are functions.
+
+The same loop runs alone and under `torchrun`: where torch.distributed has been initialised, each process takes its
+share of every batch and the gradients are averaged, so that the result is that of one process with the whole batch.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from retrieval.network.execution import best_device, best_dtype
+from retrieval.network.preprocessing import Preprocessing
+from retrieval.network.vgg import VGG
+from training.learning.augmentation import make_augmentation
+from training.learning.data import FrozenBlocks, Inputs, LabelledImages
+from training.learning.learner import Learner, Sums, processes, rank
+from training.learning.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """Epochs are counted from 1. Losses are mean cross-entropies; training figures are taken while it learns."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class History:
+    """The epochs so far. The best one has the highest validation accuracy, and among equals the lowest loss."""
+
+    epochs: list[EpochResult] = field(default_factory=list)
+
+    @property
+    def best(self) -> EpochResult:
+        return max(self.epochs, key=lambda each: (each.val_accuracy, -each.val_loss))
+
+    def stopped_early(self, recipe: Recipe) -> bool:
+        return bool(self.epochs) and len(self.epochs) - self.best.epoch >= recipe.patience
+
+    def is_over(self, recipe: Recipe) -> bool:
+        return len(self.epochs) >= recipe.epochs or self.stopped_early(recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What the loop tells while it works. Each may raise: the training ends there, and the last checkpoint stays.
+
+    `on_progress` gets a phase ("preparing", "training", "validating"), what is done of it and how much it is;
+    `on_resume` the epochs that a checkpoint holds already, none at a fresh start.
+    """
+
+    on_progress: Callable[[str, int, int], None] = lambda *_: None
+    on_epoch: Callable[[EpochResult], None] = lambda _: None
+    on_resume: Callable[[list[EpochResult]], None] = lambda _: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """Where the work is done. `cache_bytes` bounds what is kept of the frozen blocks; `workers` decode and augment."""
+
+    device: torch.device = field(default_factory=best_device)
+    dtype: torch.dtype | None = None
+    cache_bytes: int = 2 * 2**30
+    workers: int = 0
+
+    @property
+    def precision(self) -> torch.dtype:
+        return self.dtype or best_dtype(self.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is to be learnt: from `training`; `validation` decides which epoch is the best, and when to stop."""
+
+    recipe: Recipe
+    preprocessing: Preprocessing
+    training: LabelledImages
+    validation: LabelledImages
+
+    @property
+    def batches(self) -> int:
+        """In one epoch. A last batch with fewer images than there are processes is left out."""
+        whole, rest = divmod(len(self.training), self.recipe.batch_size)
+        return whole + (rest >= processes())
+
+    def fingerprint(self) -> str:
+        """Of all that a checkpoint must agree with to be gone on from."""
+        digest = hashlib.sha256(repr(self.recipe).encode() + repr(self.preprocessing).encode())
+        for images in (self.training, self.validation):
+            digest.update(repr([str(path) for path in images.paths]).encode() + images.targets.tobytes())
+        return digest.hexdigest()
+
+
+def train(
+    network: VGG, *, task: Task, folder: Path, hooks: Hooks = Hooks(), environment: Environment | None = None
+) -> History:
+    """Train `network` in place and leave it with the weights of its best epoch, on the CPU, in evaluation mode.
+
+    `folder` keeps the checkpoint: with one of the same task in it the training goes on after its last epoch, to the
+    same result as if it had never stopped. Raises TrainingDiverged, PreviewUnreadable, OSError for a full disk, and
+    whatever a hook raises.
+    """
+    where = environment or Environment()
+    recipe = task.recipe
+    steps = task.batches * recipe.epochs
+    learner = Learner(network, recipe=recipe, steps=steps, device=where.device, dtype=where.precision)
+    history = _resumed(learner, folder=folder, task=task)
+    hooks.on_resume(history.epochs)
+    if not history.is_over(recipe):
+        training, validation = _inputs(learner, task=task, environment=where, hooks=hooks)
+    while not history.is_over(recipe):
+        number = len(history.epochs) + 1
+        result = _epoch(learner, task=task, training=training, validation=validation, number=number, hooks=hooks)
+        history.epochs.append(result)
+        if rank() == 0:
+            state = {"task": task.fingerprint(), "epochs": [asdict(each) for each in history.epochs]}
+            learner.save(folder, state=state, is_best=history.best is result)
+        hooks.on_epoch(result)
+    learner.finish(folder)
+    return history
+
+
+def _resumed(learner: Learner, *, folder: Path, task: Task) -> History:
+    state = learner.resume(folder, task=task.fingerprint())
+    return History(epochs=[EpochResult(**each) for each in state.get("epochs", [])])
+
+
+def _inputs(learner: Learner, *, task: Task, environment: Environment, hooks: Hooks) -> tuple[Inputs, Inputs]:
+    """For training and for validation; the cache is for both, and validation, which never changes, comes first."""
+    recipe = task.recipe
+    frozen = FrozenBlocks(
+        learner.frozen, preprocessing=task.preprocessing, device=environment.device, dtype=environment.precision
+    )
+    augmentation = None if recipe.augmentation == "none" else make_augmentation(recipe.augmentation, flips=recipe.flips)
+    total = len(task.validation) + (0 if augmentation else len(task.training))
+
+    def prepared(before: int) -> Callable[[int], None]:
+        return lambda done: hooks.on_progress("preparing", before + done, total)
+
+    validation = Inputs(
+        task.validation,
+        frozen=frozen,
+        cache_bytes=environment.cache_bytes,
+        workers=environment.workers,
+        on_progress=prepared(0),
+    )
+    training = Inputs(
+        task.training,
+        frozen=frozen,
+        augmentation=augmentation,
+        cache_bytes=environment.cache_bytes - validation.cached_bytes,
+        workers=environment.workers,
+        on_progress=prepared(len(task.validation)),
+    )
+    return training, validation
+
+
+def _epoch(
+    learner: Learner, *, task: Task, training: Inputs, validation: Inputs, number: int, hooks: Hooks
+) -> EpochResult:
+    started = time.perf_counter()
+    # Drawn anew from seed and number: an epoch that is repeated after an interruption is the same epoch.
+    seed = int(np.random.SeedSequence([task.recipe.seed, number]).generate_state(1)[0])
+    torch.manual_seed(seed + rank())
+    shuffled = np.random.default_rng(seed).permutation(len(task.training))
+    order = list(_batches(shuffled, size=task.recipe.batch_size))[: task.batches]
+    rate = learner.learning_rate
+    learnt, judged = Sums(), Sums()
+    for done, (batch, inputs) in enumerate(zip(order, training.batches(_shares(order), seed=seed), strict=True)):
+        hooks.on_progress("training", done, len(order))
+        learner.step(inputs, targets=task.training.targets[_share(batch)], whole=len(batch), sums=learnt)
+    order = _shares(list(_batches(np.arange(len(task.validation)), size=task.recipe.batch_size)))
+    for done, (rows, inputs) in enumerate(zip(order, validation.batches(order, seed=0), strict=True)):
+        hooks.on_progress("validating", done, len(order))
+        learner.judge(inputs, targets=task.validation.targets[rows], sums=judged)
+    learnt, judged = (sums.of_all_processes(device=learner.device) for sums in (learnt, judged))
+    return EpochResult(
+        epoch=number,
+        train_loss=learnt.loss / learnt.images,
+        train_accuracy=learnt.correct / learnt.images,
+        val_loss=judged.loss / judged.images,
+        val_accuracy=judged.correct / judged.images,
+        learning_rate=rate,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _batches(numbers: np.ndarray, *, size: int) -> Iterator[np.ndarray]:
+    return (numbers[start : start + size] for start in range(0, len(numbers), size))
+
+
+def _share(batch: np.ndarray) -> np.ndarray:
+    """This process's part of a batch."""
+    return batch[rank() :: processes()]
+
+
+def _shares(order: list[np.ndarray]) -> list[np.ndarray]:
+    """This process's part of each batch, where it has one."""
+    return [share for share in map(_share, order) if len(share)]

@@ -1,0 +1,83 @@
+"""What a training run does with its images: every choice, its default and its limits, in this one place."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+ARCHITECTURES = ("published", "vgg16", "narrow")
+SCHEDULES = ("one_cycle", "constant")
+AUGMENTATIONS = ("none", "light", "strong")
+BLOCKS = 5
+
+
+class RecipeRefused(ValueError):
+    """A choice that makes no sense; the message is a sentence for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Stochastic gradient descent with momentum on cross-entropy, and how it is regularised and ended.
+
+    `frozen_blocks` first blocks of convolutions keep the weights they start with. `patience` epochs without a better
+    validation result end the run. `learning_rate` is the highest of the schedule: "one_cycle" rises to it and falls to
+    almost nothing over `epochs` (Smith and Topin 2019). Gradients longer than `gradient_clip` are shortened to it.
+    Raises RecipeRefused.
+    """
+
+    architecture: Literal["published", "vgg16", "narrow"] = "published"
+    frozen_blocks: int = 3
+    epochs: int = 25
+    patience: int = 5
+    batch_size: int = 32
+    learning_rate: float = 0.01
+    schedule: Literal["one_cycle", "constant"] = "one_cycle"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    gradient_clip: float = 1.0
+    dropout: float = 0.5
+    label_smoothing: float = 0.0
+    augmentation: Literal["none", "light", "strong"] = "none"
+    flips: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise RecipeRefused(f"{_spoken(name)} is one of {', '.join(allowed)}.")
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            # Written so that NaN is refused.
+            if not least <= value <= most:
+                raise RecipeRefused(f"{_spoken(name)} is a number from {least:g} to {most:g}, not {value:g}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The reverse of to_dict; what is missing takes its default. Raises RecipeRefused for unknown names."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise RecipeRefused(f"A recipe has no {unknown[0]}.")
+        return cls(**values)
+
+
+_CHOICES = {"architecture": ARCHITECTURES, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS}
+LIMITS: dict[str, tuple[float, float]] = {
+    "frozen_blocks": (0, BLOCKS),
+    "epochs": (1, 1000),
+    "patience": (1, 1000),
+    "batch_size": (1, 1024),
+    "learning_rate": (1e-7, 10),
+    "momentum": (0, 0.999),
+    "weight_decay": (0, 1),
+    "gradient_clip": (1e-3, 1e6),
+    "dropout": (0, 0.95),
+    "label_smoothing": (0, 0.9),
+    "seed": (0, 2**31 - 1),
+}
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ").capitalize()

@@ -1,0 +1,132 @@
+from argparse import ArgumentParser
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from retrieval.management.base import ReportingCommand, progress_bar
+from retrieval.models import Dataset, JobStatus
+from retrieval.services import jobs
+from training.learning.recipe import ARCHITECTURES, AUGMENTATIONS, BLOCKS, SCHEDULES, Recipe
+from training.models import TrainingRun
+from training.services.running import train_run
+from training.services.starting import RunRefused, start_run, unfinished_run
+from training.services.words import lines_of_report
+
+# Options that set the recipe's field of the same name: type, metavar or choices, help.
+NUMBERS: dict[str, tuple[type, str]] = {
+    "epochs": (int, "at most"),
+    "patience": (int, "epochs without a better validation result that end the training"),
+    "batch_size": (int, "images a step"),
+    "learning_rate": (float, "the highest of the schedule"),
+    "weight_decay": (float, "pull of the weights towards zero"),
+    "dropout": (float, "share of dense features that are dropped while training"),
+    "label_smoothing": (float, "share of certainty that is given to the other classes"),
+    "seed": (int, "of the split, the random weights and the order"),
+}
+CHOICES = {"architecture": ARCHITECTURES, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS}
+ANOTHER = "Training run {pk} is under way. Wait for it, or cancel it on its page; then start this one."
+
+
+class Command(ReportingCommand):
+    help = "Train a network on datasets, judge it on images kept apart, and keep it as a model version."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--dataset", action="append", required=True, metavar="NAME", help="again for more")
+        parser.add_argument(
+            "--weights", default="imagenet", help="imagenet, none, version:N, or a safetensors or PyTorch file"
+        )
+        parser.add_argument("--caffe", action="store_true", help="the file's weights expect BGR in 0..255")
+        parser.add_argument(
+            "--freeze-blocks", dest="frozen_blocks", type=int, choices=range(BLOCKS + 1), help="3, without weights 0"
+        )
+        defaults = {field.name: field.default for field in fields(Recipe)}
+        for name, (kind, text) in NUMBERS.items():
+            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{text}; {defaults[name]}")
+        for name, choices in CHOICES.items():
+            parser.add_argument(f"--{name}", choices=choices, help=str(defaults[name]))
+        parser.add_argument("--flips", action="store_const", const=True, help="mirror images left to right at random")
+
+    def work(self, options: dict[str, Any]) -> dict[str, Any]:
+        run = self._claimed(options)
+        with progress_bar("steps") as progress, jobs.working_on(run):
+            try:
+                train_run(run, progress=progress)
+            except KeyboardInterrupt as stop:
+                # Otherwise the trainer would take it for interrupted, and go on with it.
+                raise jobs.JobCancelled from stop
+        run.refresh_from_db()
+        if run.status != JobStatus.DONE or run.model_version is None:
+            raise jobs.JobFailed(run.reason or "The training was cancelled.")
+        return _report(run)
+
+    def _claimed(self, options: dict[str, Any]) -> TrainingRun:
+        """A new run, or the one that a killed command or trainer has left behind, to go on with."""
+        chosen = [self._dataset(name) for name in options["dataset"]]
+        weights = options["weights"]
+        if weights not in ("imagenet", "none") and not weights.startswith("version:"):
+            weights = str(Path(weights).resolve())
+        names = ("frozen_blocks", *NUMBERS, *CHOICES, "flips")
+        recipe = {name: options[name] for name in names if options[name] is not None}
+        try:
+            run = start_run(
+                datasets=chosen,
+                recipe=recipe,
+                weights=weights,
+                caffe_preprocessing=options["caffe"],
+                publish=False,
+            )
+        except RunRefused as error:
+            other = unfinished_run()
+            if other is None:
+                raise CommandError(str(error)) from error
+            run = self._left_behind(other, datasets=chosen, weights=weights, recipe=recipe)
+        claimed = jobs.claim(TrainingRun, run.pk)
+        if claimed is None:
+            raise CommandError(ANOTHER.format(pk=run.pk))
+        return claimed
+
+    def _left_behind(
+        self, run: TrainingRun, *, datasets: list[Dataset], weights: str, recipe: dict[str, Any]
+    ) -> TrainingRun:
+        """The unfinished run, if it is the same and nobody works on it. Raises CommandError."""
+        jobs.sweep()
+        run.refresh_from_db()
+        same = (set(run.datasets.all()), run.weights) == (set(datasets), weights)
+        same = same and all(run.recipe[name] == value for name, value in recipe.items())
+        if not same or run.status != JobStatus.QUEUED:
+            raise CommandError(ANOTHER.format(pk=run.pk))
+        self.stderr.write(f"Going on with training run {run.pk}, which was interrupted.")
+        return run
+
+    def _dataset(self, name: str) -> Dataset:
+        try:
+            return Dataset.objects.get(name=name)
+        except Dataset.DoesNotExist as error:
+            raise CommandError(f"There is no dataset “{name}”.") from error
+
+    def describe(self, report: dict[str, Any]) -> None:
+        self.stdout.write(
+            f"Run {report['run']}: model version {report['model_version']}, {report['parameters']:,} parameters, "
+            f"best of {len(report['epochs'])} epochs was epoch {report['best_epoch']}."
+        )
+        for line in lines_of_report(report["test"]):
+            self.stdout.write(line)
+        self.stdout.write(f"Next: `manage.py index --model-version {report['model_version']}`, then `activate`.")
+
+
+def _report(run: TrainingRun) -> dict[str, Any]:
+    columns = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
+    version = run.model_version
+    evaluation = run.evaluations.get(model_version=version)
+    return {
+        "run": run.pk,
+        "model_version": version.number if version else None,
+        "parameters": run.parameters,
+        "epochs": list(run.epochs.values(*columns)),
+        "stopped_early": run.stopped_early,
+        "best_epoch": run.best_epoch.epoch if run.best_epoch else None,
+        "test": {"model_version": version.number if version else None, **evaluation.report},
+    }

@@ -1,0 +1,53 @@
+"""How good a model version is: the figures, and what it answered to each test image."""
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from retrieval.models import Job, MedicalImage, ModelVersion
+from training.models.runs import TrainingRun
+
+
+class Evaluation(Job):
+    """One judgement of a version: on the test part of a run, or on a folder of images from elsewhere.
+
+    `report` is what `manage.py evaluate` prints (interface: queries, gallery, accuracy, p_at, map_at_20, per_class,
+    confusion_matrix), with `features` (p_at and map_at_20 of the network's features before the projection), and
+    `unknown` for classes that the gallery does not have. Two evaluations of one run compare two versions on the same
+    test images and the same gallery.
+    """
+
+    task_name: ClassVar[str] = "training.tasks.evaluate_task"
+    queue: ClassVar[str] = "training"
+
+    model_version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="evaluations")
+    run = models.ForeignKey(TrainingRun, null=True, blank=True, on_delete=models.CASCADE, related_name="evaluations")
+    source = models.CharField(max_length=200, blank=True, help_text="The name of the folder of queries from elsewhere.")
+    report = models.JSONField(default=dict, editable=False)
+
+    class Meta(Job.Meta):
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"evaluation {self.pk}"
+
+
+class EvaluatedImage(models.Model):
+    """One test image as a query: what the version took it for, and the nearest images of the gallery."""
+
+    evaluation = models.ForeignKey(Evaluation, on_delete=models.CASCADE, related_name="images")
+    image = models.ForeignKey(MedicalImage, on_delete=models.CASCADE, related_name="evaluations")
+    label = models.CharField(max_length=100)
+    predicted = models.CharField(max_length=100)
+    p_at_20 = models.FloatField()
+    ap_at_20 = models.FloatField()
+    neighbours = ArrayField(models.BigIntegerField(), help_text="Primary keys of the 20 nearest images, nearest first.")
+
+    class Meta:
+        ordering = ["ap_at_20", "image_id"]
+        constraints = [models.UniqueConstraint(fields=["evaluation", "image"], name="evaluatedimage_once")]
+        indexes = [models.Index(fields=["evaluation", "label", "predicted"], name="evaluatedimage_cell")]
+
+    def __str__(self) -> str:
+        return f"image {self.image_id} in evaluation {self.evaluation_id}"

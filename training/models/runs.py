@@ -1,0 +1,126 @@
+"""Training runs: what was asked for, how the images were split, and one row for each epoch."""
+
+from datetime import timedelta
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q, Value
+from django.utils import timezone
+
+from retrieval.models import Dataset, Job, JobStatus, MedicalImage, ModelVersion
+from retrieval.models.jobs import UNFINISHED
+
+
+class TrainingRun(Job):
+    """One training of a network (status: see Job). Only one is unfinished at any time, which the database sees to.
+
+    `done` and `total` count within the `phase`: images while preparing and judging, batches while an epoch runs.
+    """
+
+    task_name: ClassVar[str] = "training.tasks.train_task"
+    queue: ClassVar[str] = "training"
+    # Each attempt goes on after the last finished epoch: interruptions cost little, and hosts are restarted.
+    max_attempts: ClassVar[int] = 10
+
+    class Phase(models.TextChoices):
+        WAITING = "", "waiting for the trainer"
+        READING = "reading", "reading the images"
+        PREPARING = "preparing", "computing the frozen blocks"
+        TRAINING = "training", "training"
+        VALIDATING = "validating", "validating"
+        JUDGING = "judging", "judging on the test images"
+        STORING = "storing", "storing the model version"
+
+    datasets = models.ManyToManyField(Dataset, related_name="training_runs")
+    recipe = models.JSONField(help_text="The choices of training/learning/recipe.py.")
+    weights = models.CharField(max_length=500, help_text="imagenet, none, version:N, or the path of a file.")
+    caffe_preprocessing = models.BooleanField(
+        default=False, help_text="The weights file expects blue, green, red in 0 to 255, as networks from Caffe do."
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="training_runs"
+    )
+    phase = models.CharField(max_length=12, choices=Phase.choices, default=Phase.WAITING, blank=True, editable=False)
+    classes = models.JSONField(default=list, editable=False, help_text="The network's outputs, in order.")
+    left_out = models.JSONField(
+        default=dict, editable=False, help_text="Images that take no part: unlabelled, unreadable."
+    )
+    weights_report = models.TextField(blank=True, editable=False)
+    parameters = models.PositiveBigIntegerField(null=True, editable=False)
+    model_version = models.OneToOneField(
+        ModelVersion, null=True, blank=True, on_delete=models.SET_NULL, related_name="training_run", editable=False
+    )
+
+    class Meta(Job.Meta):
+        ordering = ["-pk"]
+        constraints = [
+            *Job.Meta.constraints,
+            models.UniqueConstraint(Value(1), condition=Q(status__in=UNFINISHED), name="trainingrun_one_unfinished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"training run {self.pk}"
+
+    @property
+    def seconds_left(self) -> float | None:
+        """To the last epoch, if none stops it earlier; None before the first epoch is done."""
+        seconds = [epoch.seconds for epoch in self.epochs.all()]
+        if self.is_finished or not seconds:
+            return None
+        share = self.done / self.total if self.phase == self.Phase.TRAINING and self.total else 0
+        return max(0.0, (self.recipe["epochs"] - len(seconds) - share) * sum(seconds) / len(seconds))
+
+    @property
+    def best_epoch(self) -> "EpochMetrics | None":
+        """The one whose weights were kept: the highest validation accuracy, and among equals the lowest loss."""
+        return max(self.epochs.all(), key=lambda each: (each.val_accuracy, -each.val_loss), default=None)
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether patience ended it before all epochs were done."""
+        return self.status == JobStatus.DONE and self.epochs.count() < self.recipe["epochs"]
+
+    @property
+    def duration(self) -> timedelta | None:
+        """From the beginning of the last attempt."""
+        return (self.finished_at or timezone.now()) - self.started_at if self.started_at else None
+
+
+class EpochMetrics(models.Model):
+    """One epoch of a run, counted from 1."""
+
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="epochs")
+    epoch = models.PositiveIntegerField()
+    train_loss = models.FloatField()
+    train_accuracy = models.FloatField()
+    val_loss = models.FloatField()
+    val_accuracy = models.FloatField()
+    learning_rate = models.FloatField()
+    seconds = models.FloatField()
+
+    class Meta:
+        ordering = ["epoch"]
+        constraints = [models.UniqueConstraint(fields=["run", "epoch"], name="epochmetrics_once_an_epoch")]
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch} of run {self.run_id}"
+
+
+class SplitImage(models.Model):
+    """An image's part in a run. What a version learnt from can be told for as long as the image exists."""
+
+    class Part(models.TextChoices):
+        TRAINING = "training", "training"
+        VALIDATION = "validation", "validation"
+        TEST = "test", "test"
+
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="split")
+    image = models.ForeignKey(MedicalImage, on_delete=models.CASCADE, related_name="splits")
+    part = models.CharField(max_length=10, choices=Part.choices)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "image"], name="splitimage_once_a_run")]
+
+    def __str__(self) -> str:
+        return f"image {self.image_id} in run {self.run_id}"

@@ -1,0 +1,188 @@
+"""What the pages read of runs and evaluations. Reports are the JSON that a trainer has written."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+
+from retrieval.models import JobStatus, MedicalImage, ModelVersion
+from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
+
+# Shades of the confusion matrix, from 1; 0 is an empty cell.
+SHADES = 9
+CLASS_SORTS = {
+    "label": "label",
+    "queries": "queries",
+    "accuracy": "accuracy",
+    "p": "p_at_20",
+    "map": "map_at_20",
+}
+HARDEST_FIRST = "p"
+
+
+def test_figures() -> dict[int, dict[str, Any]]:
+    """{primary key of a version: its figures}, on the test images of the run that made it, else of the newest run."""
+    finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False)
+    rows = finished.annotate(is_own=Q(run__model_version=F("model_version"))).order_by("is_own", "pk")
+    figures = rows.values(
+        "model_version_id",
+        "run_id",
+        "is_own",
+        accuracy=F("report__accuracy"),
+        p_at_20=F("report__p_at__20"),
+        map_at_20=F("report__map_at_20"),
+    )
+    return {row["model_version_id"]: dict(row) for row in figures}
+
+
+def result_of(run: TrainingRun) -> Evaluation | None:
+    """How good the version is that the run made, on the run's own test images."""
+    return evaluation_of(run.model_version, run=run) if run.model_version else None
+
+
+def evaluation_of(version: ModelVersion, *, run: TrainingRun) -> Evaluation | None:
+    finished = run.evaluations.filter(model_version=version, status=JobStatus.DONE)
+    return finished.select_related("model_version", "run").first()
+
+
+def from_elsewhere(version: ModelVersion) -> list[Evaluation]:
+    """The newest finished evaluation of each folder of images that the archive has never seen."""
+    rows = version.evaluations.filter(status=JobStatus.DONE, run__isnull=True).order_by("source", "-pk")
+    return list(rows.distinct("source"))
+
+
+def class_rows(report: dict[str, Any], *, sort: str) -> list[dict[str, Any]]:
+    """One row a class, in the order of a column of CLASS_SORTS, falling after a minus; without a figure comes last."""
+    rows = [
+        {"label": label, "taken_for": _mistaken(report, label=label), **own}
+        for label, own in report["per_class"].items()
+    ]
+    column = CLASS_SORTS.get(sort.removeprefix("-"), CLASS_SORTS[HARDEST_FIRST])
+    known = [row for row in rows if row[column] is not None]
+    unknown = [row for row in rows if row[column] is None]
+    return sorted(known, key=lambda row: row[column], reverse=sort.startswith("-")) + unknown
+
+
+def _mistaken(report: dict[str, Any], *, label: str) -> tuple[str, int] | None:
+    """The class that images of this one were taken for most often, and how often."""
+    labels = report["confusion_matrix"]["labels"]
+    counts = report["confusion_matrix"]["counts"][labels.index(label)]
+    others = [(other, count) for other, count in zip(labels, counts, strict=True) if other != label and count]
+    return max(others, key=lambda pair: pair[1], default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """How many images of a class were taken for another, and which part of the class they are."""
+
+    predicted: str
+    count: int
+    rate: float
+    shade: int
+    is_hit: bool
+
+
+def confusion_rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a true class: its label, its total and one Cell for each predicted class."""
+    labels, rows = report["confusion_matrix"]["labels"], report["confusion_matrix"]["counts"]
+    return [
+        {"label": label, "total": sum(counts), "cells": _cells(labels, counts=counts, label=label)}
+        for label, counts in zip(labels, rows, strict=True)
+    ]
+
+
+def _cells(labels: Sequence[str], *, counts: Sequence[int], label: str) -> list[Cell]:
+    total = sum(counts) or 1
+    return [
+        Cell(
+            predicted=predicted,
+            count=count,
+            rate=count / total,
+            shade=min(SHADES, 1 + SHADES * count // total) if count else 0,
+            is_hit=predicted == label,
+        )
+        for predicted, count in zip(labels, counts, strict=True)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """A test image beside its nearest neighbours, None where one was deleted since."""
+
+    asked: EvaluatedImage
+    image: MedicalImage
+    neighbours: list[MedicalImage | None]
+
+
+def strips(images: Iterable[EvaluatedImage], *, user: User | AnonymousUser, most: int) -> list[Strip]:
+    """One strip for each image that `user` may see, with its `most` nearest neighbours."""
+    asked = list(images)
+    wanted = {pk for each in asked for pk in (each.image_id, *each.neighbours[:most])}
+    found = MedicalImage.objects.visible_to(user).in_bulk(wanted)
+    return [
+        Strip(asked=each, image=found[each.image_id], neighbours=[found.get(pk) for pk in each.neighbours[:most]])
+        for each in asked
+        if each.image_id in found
+    ]
+
+
+def split_rows(run: TrainingRun) -> list[dict[str, Any]]:
+    """One row a class: how many of its images take which part."""
+    parts = {part: Count("pk", filter=Q(part=part)) for part in SplitImage.Part.values}
+    rows: QuerySet = run.split.order_by().values(label=F("image__label")).annotate(**parts, total=Count("pk"))
+    return list(rows.order_by("label"))
+
+
+def split_totals(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """The sums of split_rows."""
+    return {name: sum(row[name] for row in rows) for name in (*SplitImage.Part.values, "total")}
+
+
+def figure_differences(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a headline figure of two reports on the same images: its name, before, after, and the change."""
+    names = {"Accuracy": "accuracy", **{f"P@{k}": k for k in after["p_at"]}, "mAP@20": "map_at_20"}
+    return [
+        {
+            "name": name,
+            "is_share": key == "accuracy",
+            "before": _figure(before, key),
+            "after": _figure(after, key),
+            "change": _figure(after, key) - _figure(before, key),
+        }
+        for name, key in names.items()
+    ]
+
+
+def _figure(report: dict[str, Any], key: str) -> float:
+    return report["p_at"][key] if key in report["p_at"] else report[key]
+
+
+def class_differences(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a class of two reports on the same images, what got worse first: P@20 before, after, and the change."""
+    rows = [
+        {
+            "label": label,
+            "queries": own["queries"],
+            "before": own["p_at_20"],
+            "after": after["per_class"][label]["p_at_20"],
+            "change": after["per_class"][label]["p_at_20"] - own["p_at_20"],
+        }
+        for label, own in before["per_class"].items()
+        if label in after["per_class"]
+    ]
+    return sorted(rows, key=lambda row: row["change"])
+
+
+def image_differences(before: Evaluation, after: Evaluation) -> QuerySet:
+    """The test images as `before` answered them, with what `after` says: `now_predicted`, `now_p_at_20`, `change`."""
+    now = after.images.filter(image=OuterRef("image"))
+    return (
+        before.images.annotate(
+            now_predicted=Subquery(now.values("predicted")), now_p_at_20=Subquery(now.values("p_at_20"))
+        )
+        .filter(now_p_at_20__isnull=False)
+        .annotate(change=F("now_p_at_20") - F("p_at_20"))
+        .select_related("image")
+    )

@@ -1,0 +1,145 @@
+"""Judging a version with images that the archive has never seen: a folder, searched for in the whole archive."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval.imaging import ArchiveLimits, Decoder, FileRefused, Member, Rendering, in_order, open_source
+from retrieval.models import Embedding, JobStatus, MedicalImage, ModelVersion
+from retrieval.models.versions import EmbeddingQuerySet
+from retrieval.services import jobs
+from retrieval.services.importing import DECODERS
+from retrieval.storage import work_folder
+from training.learning.metrics import RANKS, Neighbours, judge, unknown_classes
+from training.models import Evaluation
+from training.services.reading import Reader
+
+_AT_ONCE = 64
+NOTHING_INDEXED = "Version {number} has no embeddings of labelled images: `manage.py index` makes them."
+NOTHING_TO_ASK = (
+    "There is nothing to ask with in this folder: no image with a class that is not in the archive already. The class "
+    "is the name of the folder that an image lies in, or stands in a manifest.csv."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    label: str
+    vector: np.ndarray
+    raw: np.ndarray
+
+
+@dataclass(kw_only=True)
+class _LeftOut:
+    """Files that ask nothing, by reason."""
+
+    refused: int = 0
+    unlabelled: int = 0
+    already_in_archive: int = 0
+
+
+def judge_folder(version: ModelVersion, *, folder: Path, progress: jobs.Progress = jobs.silent) -> Evaluation:
+    """Ask with every labelled image of a folder or zip archive, and keep the figures. Raises JobFailed."""
+    gallery = _gallery(version)
+    if not gallery:
+        raise jobs.JobFailed(NOTHING_INDEXED.format(number=version.number))
+    left_out = _LeftOut()
+    reader = Reader(version)
+    questions = list(_questions(folder, reader=reader, left_out=left_out, progress=progress))
+    if not questions:
+        raise jobs.JobFailed(NOTHING_TO_ASK)
+    report = _report(questions, version=version, gallery=gallery, reader=reader)
+    report["left_out"] = vars(left_out)
+    return Evaluation.objects.create(
+        model_version=version, source=folder.name[:200], report=report, status=JobStatus.DONE
+    )
+
+
+def _labelled(version: ModelVersion) -> EmbeddingQuerySet:
+    return Embedding.objects.of(version).exclude(image__label="")
+
+
+def _gallery(version: ModelVersion) -> dict[int, str]:
+    """{primary key: label} of all images that can be found and have a label."""
+    return dict(_labelled(version).values_list("image_id", "image__label"))
+
+
+def _questions(folder: Path, *, reader: Reader, left_out: _LeftOut, progress: jobs.Progress) -> Iterator[_Question]:
+    waiting: list[tuple[str, bytes]] = []
+    for label, preview in _previews(folder, left_out=left_out, progress=progress):
+        waiting.append((label, preview))
+        if len(waiting) == _AT_ONCE:
+            yield from _embedded(waiting, reader=reader, left_out=left_out)
+            waiting = []
+    yield from _embedded(waiting, reader=reader, left_out=left_out)
+
+
+def _previews(folder: Path, *, left_out: _LeftOut, progress: jobs.Progress) -> Iterator[tuple[str, bytes]]:
+    """(label, PNG) of the images, rendered as an upload is: from a file of several frames the middle one."""
+    try:
+        with open_source(folder, limits=ArchiveLimits()) as source, work_folder() as place:
+
+            def rendered(decoder: Decoder, member: Member) -> Rendering | None:
+                try:
+                    with member.fetch(place) as path:
+                        return next(iter(decoder.render(path, frames="middle")))
+                except FileRefused:
+                    return None
+
+            members = [member for member in source.members if member.described.label]
+            left_out.unlabelled = len(source.members) - len(members)
+            with closing(in_order(rendered, members, workers=DECODERS)) as renderings:
+                for done, (member, rendering) in enumerate(zip(members, renderings, strict=True), start=1):
+                    progress(done, len(members))
+                    if rendering is None:
+                        left_out.refused += 1
+                    elif MedicalImage.objects.filter(pixel_sha256=rendering.pixel_sha256).exists():
+                        left_out.already_in_archive += 1
+                    else:
+                        yield member.described.label, rendering.preview
+    except FileRefused as refused:
+        raise jobs.JobFailed(refused.reason) from refused
+
+
+def _embedded(waiting: list[tuple[str, bytes]], *, reader: Reader, left_out: _LeftOut) -> Iterator[_Question]:
+    seen = reader.see([preview for _, preview in waiting])
+    left_out.refused += len(waiting) - len(seen.features.rows)
+    for row, vector, raw in zip(seen.features.rows, seen.embeddings, seen.features.raw, strict=True):
+        yield _Question(label=waiting[row][0], vector=vector, raw=raw)
+
+
+def _report(
+    questions: list[_Question], *, version: ModelVersion, gallery: dict[int, str], reader: Reader
+) -> dict[str, Any]:
+    """Queries whose class the archive does not have are set apart: nothing right could be found for them."""
+    numbers = {pk: number for number, pk in enumerate(gallery)}
+    labels = list(gallery.values())
+    asked = [question.label for question in questions]
+    neighbours = _neighbours(questions, version=version, numbers=numbers)
+    predicted, accuracy_by = reader.predictions(
+        np.stack([question.raw for question in questions]),
+        nearest_labels=[labels[number] for number in neighbours.indices[:, 0]],
+    )
+    unknown = unknown_classes(query_labels=asked, gallery_labels=labels, neighbours=neighbours)
+    known = np.flatnonzero(unknown.is_known)
+    judgement = judge(
+        query_labels=[asked[row] for row in known],
+        gallery_labels=labels,
+        neighbours=neighbours.of(known),
+        predicted=[predicted[row] for row in known],
+    )
+    return judgement.to_dict() | {"accuracy_by": accuracy_by, "unknown": unknown.per_class}
+
+
+def _neighbours(questions: list[_Question], *, version: ModelVersion, numbers: dict[int, int]) -> Neighbours:
+    """By the database's own search, as a clinician's question is answered."""
+    indices, similarities = [], []
+    for question in questions:
+        found = list(_labelled(version).nearest(question.vector).values_list("image_id", "distance")[:RANKS])
+        indices.append([numbers[pk] for pk, _ in found])
+        similarities.append([1 - distance for _, distance in found])
+    return Neighbours(np.array(indices, dtype=np.int64), np.array(similarities, dtype=np.float32))

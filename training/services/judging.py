@@ -1,0 +1,98 @@
+"""Judging a model version on the test part of a run: every test image asks, all others of the run are the gallery."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+
+from retrieval.models import JobStatus, ModelVersion
+from retrieval.services import jobs
+from retrieval.services.versions import refuse_retired
+from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
+from training.services.images import Parts, RunImage, images_of
+from training.services.watching import Watch
+
+if TYPE_CHECKING:
+    from training.services.reading import Answers
+
+Part = SplitImage.Part
+# Of more images than these a sample is judged: time and memory stay bounded, and the report says how many it were.
+MOST_QUERIES = 5_000
+MOST_GALLERY = 50_000
+
+
+def request_evaluation(*, version: ModelVersion, run: TrainingRun) -> Evaluation:
+    """Have the trainer judge a version on a run's test images; what is asked for already is not asked for again.
+
+    Raises VersionRetired.
+    """
+    refuse_retired(version)
+    with transaction.atomic():
+        # Two presses make one evaluation.
+        TrainingRun.objects.select_for_update().get(pk=run.pk)
+        given_up = (JobStatus.FAILED, JobStatus.CANCELLED)
+        evaluation = run.evaluations.filter(model_version=version).exclude(status__in=given_up).first()
+        if evaluation is None:
+            evaluation = Evaluation.objects.create(model_version=version, run=run)
+            jobs.enqueue(evaluation)
+    return evaluation
+
+
+def evaluate_version(evaluation: Evaluation, *, progress: jobs.Progress = jobs.silent) -> None:
+    """Do the work of a claimed evaluation. Raises JobFailed, JobCancelled."""
+    if evaluation.run is None:
+        raise jobs.JobFailed("Images from a folder are judged by `manage.py evaluate --queries FOLDER`.")
+    watch = Watch(evaluation, progress=progress)
+    parts = images_of(evaluation.run, on_progress=watch)
+    answers = _answers(evaluation.model_version, parts=parts, watch=watch)
+    with transaction.atomic():
+        _add_images(evaluation, answers=answers)
+        jobs.finish(evaluation, report=answers.report)
+
+
+def judge_in_run(run: TrainingRun, *, version: ModelVersion, parts: Parts, watch: Watch) -> Evaluation:
+    """Judge a version as a part of the run itself, unless an attempt before this one has done so."""
+    done = run.evaluations.filter(model_version=version, status=JobStatus.DONE).first()
+    if done:
+        return done
+    answers = _answers(version, parts=parts, watch=watch)
+    with transaction.atomic():
+        evaluation = Evaluation.objects.create(
+            model_version=version, run=run, report=answers.report, status=JobStatus.DONE
+        )
+        _add_images(evaluation, answers=answers)
+    return evaluation
+
+
+def _answers(version: ModelVersion, *, parts: Parts, watch: Watch) -> Answers:
+    from training.services.reading import Reader, answers
+
+    queries = _sample(parts[Part.TEST], most=MOST_QUERIES)
+    gallery = _sample(parts[Part.TRAINING] + parts[Part.VALIDATION], most=MOST_GALLERY)
+    total = len(queries) + len(gallery)
+    reader = Reader(version)
+    asked = reader.read(queries, on_progress=lambda done: watch(done, total))
+    kept = reader.read(gallery, on_progress=lambda done: watch(len(queries) + done, total))
+    found = answers(reader, asked=asked, kept=kept)
+    found.report["seen_in_training"] = _seen(version, images=queries)
+    return found
+
+
+def _sample(images: list[RunImage], *, most: int) -> list[RunImage]:
+    """Evenly spread, since images that were imported together resemble each other."""
+    return images[:: -(-len(images) // most)] if len(images) > most else images
+
+
+def _seen(version: ModelVersion, *, images: list[RunImage]) -> int:
+    """How many of the images the version has learnt from: figures on those flatter it."""
+    learnt = SplitImage.objects.filter(run__model_version=version).exclude(part=Part.TEST)
+    return len(set(learnt.values_list("image_id", flat=True)) & {image.pk for image in images})
+
+
+def _add_images(evaluation: Evaluation, *, answers: Answers) -> None:
+    # An attempt before this one may have been interrupted.
+    evaluation.images.all().delete()
+    EvaluatedImage.objects.bulk_create(
+        (EvaluatedImage(evaluation=evaluation, **values) for values in answers.images), batch_size=1000
+    )

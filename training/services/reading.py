@@ -1,0 +1,107 @@
+"""What a model version says of images: their embeddings, their classes, and from these an answer to each query.
+
+Imports NumPy and PyTorch: only trainers and commands import this module, and late.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval.models import ModelVersion
+from retrieval.network.embedder import Embedder
+from retrieval.network.errors import NetworkError
+from retrieval.network.version_file import load_version
+from retrieval.services.jobs import JobFailed
+from retrieval.services.versions import refuse_retired
+from training.learning.judging import Features, compute_features, predicted_classes
+from training.learning.metrics import Judgement, Neighbours, judge, nearest
+from training.services.images import RunImage
+
+BY_CLASSIFIER, BY_NEIGHBOUR = "classifier", "nearest neighbour"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """`report` is JSON; `images` are the values of one EvaluatedImage for each query."""
+
+    report: dict[str, Any]
+    images: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Previews as a version sees them: those that it could read, in order."""
+
+    features: Features
+    embeddings: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """Images of a run as a version sees them."""
+
+    images: list[RunImage]
+    seen: Seen
+
+    @property
+    def labels(self) -> list[str]:
+        return [image.label for image in self.images]
+
+
+class Reader:
+    """A version, loaded for judging. Raises JobFailed when its file is missing or damaged, or it is retired."""
+
+    def __init__(self, version: ModelVersion) -> None:
+        refuse_retired(version)
+        try:
+            self._loaded = load_version(Path(version.weights.path))
+        except (NetworkError, OSError, ValueError) as error:
+            raise JobFailed(f"The weights file of model version {version.number} is missing or damaged.") from error
+        self._embedder = Embedder.of(self._loaded)
+        self.classes = self._loaded.classes
+
+    def read(self, images: list[RunImage], *, on_progress: Callable[[int], None]) -> Read:
+        seen = self.see([image.path for image in images], on_progress=on_progress)
+        return Read(images=[images[row] for row in seen.features.rows], seen=seen)
+
+    def see(self, previews: Sequence[bytes | Path], *, on_progress: Callable[[int], None] = lambda _: None) -> Seen:
+        features = compute_features(self._embedder, previews, on_progress=on_progress)
+        return Seen(features=features, embeddings=self._loaded.projection.project(features.raw))
+
+    def predictions(self, raw: np.ndarray, *, nearest_labels: list[str]) -> tuple[list[str], str]:
+        """The class of each query and who said it: the network's head where it was trained, else the nearest image."""
+        if not self.classes:
+            return nearest_labels, BY_NEIGHBOUR
+        return predicted_classes(raw, network=self._loaded.network, classes=self.classes), BY_CLASSIFIER
+
+
+def answers(reader: Reader, *, asked: Read, kept: Read) -> Answers:
+    """Judge the embeddings, and beside them the features that they are projected from."""
+    neighbours = nearest(asked.seen.embeddings, kept.seen.embeddings)
+    nearest_labels = [kept.labels[row] for row in neighbours.indices[:, 0]]
+    predicted, accuracy_by = reader.predictions(asked.seen.features.raw, nearest_labels=nearest_labels)
+
+    def judged(found: Neighbours) -> Judgement:
+        return judge(query_labels=asked.labels, gallery_labels=kept.labels, neighbours=found, predicted=predicted)
+
+    judgement = judged(neighbours)
+    unprojected = judged(nearest(asked.seen.features.normalised, kept.seen.features.normalised))
+    report = judgement.to_dict() | {
+        "accuracy_by": accuracy_by,
+        "features": {"p_at": unprojected.p_at, "map_at_20": unprojected.map_at_20},
+    }
+    images = [
+        {
+            "image_id": image.pk,
+            "label": image.label,
+            "predicted": predicted[row],
+            "p_at_20": float(judgement.p_at_20[row]),
+            "ap_at_20": float(judgement.ap_at_20[row]),
+            "neighbours": [kept.images[index].pk for index in neighbours.indices[row]],
+        }
+        for row, image in enumerate(asked.images)
+    ]
+    return Answers(report=report, images=images)

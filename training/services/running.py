@@ -1,0 +1,236 @@
+"""The work of a training run, from its images to a model version that is judged and ready.
+
+Every step leaves behind what the next attempt needs: the split in rows, a checkpoint after each epoch in the run's
+folder, the model version. A worker that is killed costs at most the epoch it was in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import transaction
+
+from retrieval.models import ModelVersion
+from retrieval.services import jobs
+from retrieval.services.indexing import create_index_job
+from retrieval.services.versions import store_version
+from retrieval.storage import NO_SPACE, work_folder
+from training.models import EpochMetrics, SplitImage, TrainingRun
+from training.services.images import Parts, RunImage, images_of
+from training.services.judging import judge_in_run
+from training.services.starting import RunRefused, weights_path
+from training.services.watching import Watch
+
+if TYPE_CHECKING:
+    from retrieval.network.preprocessing import Preprocessing
+    from retrieval.network.vgg import VGG
+    from retrieval.network.weights import LoadReport
+    from training.learning.loop import EpochResult, Hooks
+    from training.learning.recipe import Recipe
+
+Phase, Part = TrainingRun.Phase, SplitImage.Part
+# What is shown of a version wherever it is named; the whole report is that of its evaluation.
+SUMMARY = ("queries", "gallery", "accuracy", "accuracy_by", "p_at", "map_at_20")
+# Enough to see what reaches a fresh layer.
+_SAMPLE = 32
+LOW_DISK = "The disk is full: nothing of this run was put into service. Free some space and start it again."
+NO_MEMORY = "The memory of the graphics card is not enough: choose a smaller batch size."
+
+
+def run_folder(run: TrainingRun) -> Path:
+    return settings.WORK_DIR / "training" / str(run.pk)
+
+
+def train_run(run: TrainingRun, *, progress: jobs.Progress = jobs.silent) -> None:
+    """Do the work of a claimed run, or what is left of it. Raises JobFailed with the reason, JobCancelled."""
+    watch = Watch(run, progress=progress)
+    _remove_checkpoints(but=run)
+    with _reasons():
+        parts = images_of(run, on_progress=lambda done, total: watch(done, total, phase=Phase.READING))
+        if run.model_version is None:
+            _train(run, parts=parts, watch=watch)
+        _judge(run, parts=parts, watch=watch)
+    _finish(run)
+    _remove_checkpoints(but=None)
+
+
+def _remove_checkpoints(*, but: TrainingRun | None) -> None:
+    """Of runs that are over, however they ended: one takes more than a gigabyte, and one run is unfinished at most."""
+    kept = run_folder(but).name if but else ""
+    for folder in (settings.WORK_DIR / "training").glob("*"):
+        if folder.name != kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _judge(run: TrainingRun, *, parts: Parts, watch: Watch) -> None:
+    """Judge the new version, and the active one on the same test images: the two are compared before a switch."""
+    jobs.beat(run, phase=Phase.JUDGING)
+    for version in filter(None, (run.model_version, ModelVersion.objects.active())):
+        judge_in_run(run, version=version, parts=parts, watch=watch)
+
+
+@transaction.atomic
+def _finish(run: TrainingRun) -> None:
+    """The run is done, and the new version is being embedded beside the active one."""
+    version = run.model_version
+    if version is None:
+        raise jobs.ClaimLost(f"training run {run.pk}: its model version was deleted")
+    report = run.evaluations.get(model_version=version).report
+    version.metrics = {name: report[name] for name in SUMMARY}
+    version.save(update_fields=["metrics"])
+    create_index_job(version=version, publish=True)
+    jobs.finish(run, phase=Phase.WAITING)
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """Turn what may happen on the way into the reason of the run, in words for people."""
+    import torch
+
+    from retrieval.network.errors import NetworkError
+    from training.learning.learner import TrainingDiverged
+
+    try:
+        yield
+    except NetworkError as error:
+        raise jobs.JobFailed(error.reason) from error
+    except (TrainingDiverged, RunRefused) as error:
+        raise jobs.JobFailed(str(error)) from error
+    except torch.OutOfMemoryError as error:
+        raise jobs.JobFailed(NO_MEMORY) from error
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise jobs.JobFailed(LOW_DISK) from error
+
+
+def _train(run: TrainingRun, *, parts: Parts, watch: Watch) -> None:
+    import numpy as np
+
+    from training.learning.data import LabelledImages
+    from training.learning.loop import Environment, Task, train
+    from training.learning.recipe import Recipe
+
+    recipe = Recipe.from_dict(run.recipe)
+    network, preprocessing, report = _network(run, recipe=recipe, training=parts[Part.TRAINING])
+    parameters = sum(each.numel() for each in network.parameters())
+    jobs.beat(run, weights_report=report.summary(), parameters=parameters)
+
+    def labelled(part: str) -> LabelledImages:
+        images = parts[part]
+        targets = np.array([run.classes.index(image.label) for image in images], dtype=np.int64)
+        return LabelledImages(paths=[image.path for image in images], targets=targets)
+
+    task = Task(
+        recipe=recipe,
+        preprocessing=preprocessing,
+        training=labelled(Part.TRAINING),
+        validation=labelled(Part.VALIDATION),
+    )
+    environment = Environment(cache_bytes=settings.TRAINING_CACHE_BYTES, workers=_workers())
+    train(network, task=task, folder=run_folder(run), hooks=_hooks(run, watch=watch), environment=environment)
+    _store(run, network=network, preprocessing=preprocessing, training=parts[Part.TRAINING], watch=watch)
+
+
+def _workers() -> int:
+    """Processes that decode and augment beside the network's own threads; few, since those want the processor too."""
+    return max(1, min(4, (os.cpu_count() or 1) // 2))
+
+
+def _hooks(run: TrainingRun, *, watch: Watch) -> Hooks:
+    from training.learning.loop import Hooks
+
+    def on_resume(results: list[EpochResult]) -> None:
+        # What the last attempt could not tell any more, and nothing that it told of a checkpoint that is gone.
+        run.epochs.filter(epoch__gt=len(results)).delete()
+        for result in results:
+            on_epoch(result)
+
+    def on_epoch(result: EpochResult) -> None:
+        values = asdict(result)
+        EpochMetrics.objects.update_or_create(run=run, epoch=values.pop("epoch"), defaults=values)
+
+    return Hooks(
+        on_progress=lambda phase, done, total: watch(done, total, phase=Phase(phase)),
+        on_resume=on_resume,
+        on_epoch=on_epoch,
+    )
+
+
+def _network(run: TrainingRun, *, recipe: Recipe, training: list[RunImage]) -> tuple[VGG, Preprocessing, LoadReport]:
+    """The network with the weights that the run begins with. Raises NetworkError, RunRefused."""
+    from retrieval.network.preprocessing import CAFFE, TORCHVISION, preprocessing_for
+    from retrieval.network.vgg import build_network
+    from retrieval.network.weights import initial_weights
+
+    source = weights_path(run.weights) or run.weights
+    network = build_network(recipe.architecture, classes=len(run.classes), seed=recipe.seed)
+    report = initial_weights(network, source=source)  # type: ignore[arg-type]
+    preprocessing = preprocessing_for(source, otherwise=CAFFE if run.caffe_preprocessing else TORCHVISION)
+    fresh = report.fresh_layers()
+    _check_frozen(network, blocks=recipe.frozen_blocks, fresh=fresh)
+    _scale(network, preprocessing=preprocessing, images=training[:: max(1, len(training) // _SAMPLE)])
+    return network, preprocessing, report
+
+
+def _check_frozen(network: VGG, *, blocks: int, fresh: set[str]) -> None:
+    from retrieval.network.vgg import split_at_block
+
+    frozen, _ = split_at_block(network, blocks=blocks)
+    names = {id(layer): name for name, layer in network.named_modules()}
+    missing = [name for layer in frozen if (name := names[id(layer)]) in fresh]
+    if missing:
+        raise RunRefused(
+            f"The first {blocks} blocks cannot be frozen: the weights do not hold all of their layers ({missing[0]} is "
+            "the first that is missing). Freeze fewer blocks, or choose other weights."
+        )
+
+
+def _scale(network: VGG, *, preprocessing: Preprocessing, images: list[RunImage]) -> None:
+    import numpy as np
+
+    from retrieval.network.preprocessing import load_image, prepare
+    from training.learning.scaling import scale_layers
+
+    pixels = np.stack([load_image(image.path, preprocessing=preprocessing) for image in images[:_SAMPLE]])
+    scale_layers(network, sample=prepare(pixels, preprocessing=preprocessing))
+
+
+def _store(
+    run: TrainingRun, *, network: VGG, preprocessing: Preprocessing, training: list[RunImage], watch: Watch
+) -> None:
+    """Fit the projection on the training part, save everything as one file, and add the model version."""
+    from retrieval.network.embedder import Embedder
+    from retrieval.network.version_file import save_version
+    from training.learning.judging import compute_features, projection_of
+
+    embedder = Embedder(network, preprocessing=preprocessing, projection=None)
+    paths = [image.path for image in training]
+    features = compute_features(embedder, paths, on_progress=lambda done: watch(done, len(paths), phase=Phase.STORING))
+    projection = projection_of(features.normalised, seed=run.recipe["seed"])
+    with work_folder() as folder:
+        path = folder / "version.safetensors"
+        digest = save_version(
+            path,
+            network=network,
+            preprocessing=preprocessing,
+            projection=projection,
+            classes=run.classes,
+            notes={"training_run": run.pk, "recipe": run.recipe, "weights": run.weights_report},
+        )
+        version = store_version(
+            path,
+            digest=digest,
+            architecture=run.recipe["architecture"],
+            weights_source=ModelVersion.Weights.TRAINED,
+            weights_report=f"Trained by run {run.pk} on {len(training)} images of {len(run.classes)} classes.",
+            classes=run.classes,
+        )
+    jobs.beat(run, model_version=version)

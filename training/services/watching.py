@@ -1,0 +1,42 @@
+"""What a training job tells while it works, and what it is told: its row says how far it is, and whether to go on."""
+
+import logging
+import time
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import Error, connection
+
+from retrieval.models import Job
+from retrieval.services import jobs
+
+logger = logging.getLogger(__name__)
+TELL_SECONDS = 1.0
+TOO_LONG = "It took longer than {hours:g} hours and was ended. Choose fewer epochs or images, or allow more time."
+
+
+class Watch:
+    """Called often, does something about once a second. Raises JobCancelled, JobFailed past the deadline, ClaimLost."""
+
+    def __init__(self, job: Job, *, progress: jobs.Progress = jobs.silent) -> None:
+        self._job, self._progress = job, progress
+        self._began = time.monotonic()
+        self._told = 0.0
+
+    def __call__(self, done: int, total: int, **values: object) -> None:
+        now = time.monotonic()
+        # The first of a phase is told at once.
+        if done and now - self._told < TELL_SECONDS:
+            return
+        self._told = now
+        limit: timedelta = settings.TRAINING_TIME_LIMIT
+        if now - self._began > limit.total_seconds():
+            raise jobs.JobFailed(TOO_LONG.format(hours=limit.total_seconds() / 3600))
+        self._progress(done, total)
+        try:
+            jobs.stop_if_cancelled(self._job)
+            jobs.beat(self._job, done=done, total=total, **values)
+        except Error as error:
+            # A database that restarts costs no epoch: if it stays away, the claim is lost and said to be.
+            logger.warning("progress of %s %s not stored: %s", self._job._meta.model_name, self._job.pk, error)
+            connection.close()

@@ -1,0 +1,27 @@
+"""An evaluation in lines for a terminal."""
+
+from collections.abc import Iterator
+from typing import Any
+
+FLATTERS = "These images come from the same sources as those it learnt from. Images from elsewhere: --queries FOLDER."
+
+
+def lines_of_report(report: dict[str, Any]) -> Iterator[str]:
+    yield f"{report['queries']} queries in a gallery of {report['gallery']} images"
+    yield f"  accuracy ({report['accuracy_by']}) {_figure(report['accuracy'])}"
+    yield "  " + "  ".join(f"P@{k} {_figure(value)}" for k, value in report["p_at"].items())
+    yield f"  mAP@20 {_figure(report['map_at_20'])}"
+    width = max((len(label) for label in report["per_class"]), default=0)
+    for label, own in report["per_class"].items():
+        yield (
+            f"  {label:{width}}  {own['queries']:5d} queries  accuracy {_figure(own['accuracy'])}  "
+            f"P@20 {_figure(own['p_at_20'])}  mAP@20 {_figure(own['map_at_20'])}"
+        )
+    for label, own in report.get("unknown", {}).items():
+        yield f"  {label}: no such class in the archive, {own['queries']} queries, AUROC {_figure(own['auroc'])}"
+    if "unknown" not in report:
+        yield FLATTERS
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

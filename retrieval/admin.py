@@ -1,9 +1,9 @@
 """The archive in Django admin: datasets and labels can be changed, what jobs and workers wrote can be read.
 
-Queries are not here: what a clinician asks is nobody else's business.
+Queries are not here: what a clinician asks is nobody else's business. Model versions are in training/admin.py.
 """
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.db.models import Count, QuerySet
@@ -12,8 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from retrieval.models import Dataset, ImportJob, IndexJob, MedicalImage, ModelVersion, Rejection
-from retrieval.services.versions import activate_model_version
+from retrieval.models import Dataset, ImportJob, IndexJob, MedicalImage, Rejection
 
 
 class ReadOnlyMixin:
@@ -131,41 +130,6 @@ class ImportJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
     @admin.display(description="Refused", ordering="refused_count")
     def refused(self, job: ImportJob) -> int:
         return getattr(job, "refused_count", 0)
-
-
-@admin.register(ModelVersion)
-class ModelVersionAdmin(ReadOnlyMixin, admin.ModelAdmin):
-    list_display = (
-        "number",
-        "status",
-        "architecture",
-        "weights_source",
-        "images_indexed",
-        "created_at",
-        "activated_at",
-    )
-    list_filter = ("status", "architecture", "weights_source")
-    actions = ("activate",)
-    exclude = ("weights", "metrics")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
-        return super().get_queryset(request).annotate(embedding_count=Count("embeddings"))
-
-    @admin.display(description="Images indexed", ordering="embedding_count")
-    def images_indexed(self, version: ModelVersion) -> int:
-        return getattr(version, "embedding_count", 0)
-
-    def has_activate_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("retrieval.change_modelversion")
-
-    @admin.action(description="Activate: answer every search with this version", permissions=["activate"])
-    def activate(self, request: HttpRequest, versions: QuerySet[ModelVersion]) -> None:
-        if versions.count() != 1:
-            messages.error(request, "Choose exactly one version.")
-            return
-        version = versions.get()
-        activate_model_version(version)
-        messages.success(request, f"Version {version.number} is active.")
 
 
 @admin.register(IndexJob)

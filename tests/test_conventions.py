@@ -1,6 +1,7 @@
 """The rules of CONTRIBUTING.md, as code."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from tests.source import PACKAGES, ROOT, imported_modules, python_files, variabl
 TOP_LEVEL = {
     *("cbmir_site", "retrieval", "training", "templates", "static", "tests", "benchmarks", "docs", ".ci/run"),
     *("manage.py", "requirements.txt", "requirements-dev.txt", "pyproject.toml", "docker-compose.yml", "Dockerfile"),
-    *("Makefile", "README.md", "CONTRIBUTING.md"),
+    *("Makefile", "README.md", "CONTRIBUTING.md", "package.json", "package-lock.json", ".npmrc"),
 }
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 OURS = ("retrieval", "training")
@@ -33,13 +34,14 @@ OURS = ("retrieval", "training")
 MAY_IMPORT = {
     "cbmir_site": ("training", "retrieval"),
     "training": ("retrieval",),
+    "training/learning": ("retrieval.network",),
     "retrieval": (),
     "retrieval/imaging": (),
     "retrieval/network": (),
 }
-WITHOUT_DJANGO = ("retrieval/imaging", "retrieval/network")
+WITHOUT_DJANGO = ("retrieval/imaging", "retrieval/network", "training/learning")
 # Too heavy for the web process, and decoders of strangers' files have no business there.
-NOT_IN_WEB = ("torch", "torchvision", "numpy", "PIL", "pydicom", "pylibjpeg")
+NOT_IN_WEB = ("torch", "torchvision", "numpy", "scipy", "sklearn", "PIL", "pydicom", "pylibjpeg")
 PUBLIC = {"/healthz", "/readyz", "/login/", "/admin/login/"}
 MOST_LINES = 400
 
@@ -54,6 +56,17 @@ def test_requirements_are_pinned() -> None:
     ).read_text().splitlines()
     wanted = [line for line in lines if line and not line.startswith(("#", "-r "))]
     assert [line for line in wanted if not re.fullmatch(r"[\w.-]+(\[[\w,]+\])?==[\w.]+", line)] == []
+
+
+def test_browser_libraries_are_pinned_and_name_no_host() -> None:
+    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    assert [name for name, version in wanted.items() if not re.fullmatch(r"\d+\.\d+\.\d+", version)] == []
+    text = (ROOT / "package-lock.json").read_text()
+    assert "://" not in text
+    packages = json.loads(text)["packages"]
+    assert packages.pop("")["dependencies"] == wanted
+    assert {f"node_modules/{name}" for name in wanted} <= set(packages)
+    assert [name for name, package in packages.items() if "resolved" in package or "integrity" not in package] == []
 
 
 def test_no_python_file_is_long() -> None:

@@ -22,7 +22,7 @@ CLASS_SORTS = {
 HARDEST_FIRST = "p"
 
 
-def test_figures() -> dict[int, dict[str, Any]]:
+def newest_figures() -> dict[int, dict[str, Any]]:
     """{primary key of a version: its figures}, on the test images of the run that made it, else of the newest run."""
     finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False)
     rows = finished.annotate(is_own=Q(run__model_version=F("model_version"))).order_by("is_own", "pk")
@@ -31,6 +31,7 @@ def test_figures() -> dict[int, dict[str, Any]]:
         "run_id",
         "is_own",
         accuracy=F("report__accuracy"),
+        accuracy_by=F("report__accuracy_by"),
         p_at_20=F("report__p_at__20"),
         map_at_20=F("report__map_at_20"),
     )
@@ -142,20 +143,27 @@ def split_totals(rows: list[dict[str, Any]]) -> dict[str, int]:
 
 def figure_differences(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a headline figure of two reports on the same images: its name, before, after, and the change."""
-    names = {"Accuracy": "accuracy", **{f"P@{k}": k for k in after["p_at"]}, "mAP@20": "map_at_20"}
+    by = (before.get("accuracy_by"), after.get("accuracy_by"))
+    # What a classifier says and what the nearest neighbour has are no two values of one figure.
+    accuracy = {"Accuracy": "accuracy"} if by[0] == by[1] else {}
+    names = {**accuracy, **{f"P@{k}": k for k in after["p_at"]}, "mAP@20": "map_at_20"}
     return [
         {
             "name": name,
             "is_share": key == "accuracy",
             "before": _figure(before, key),
             "after": _figure(after, key),
-            "change": _figure(after, key) - _figure(before, key),
+            "change": _change(_figure(before, key), _figure(after, key)),
         }
         for name, key in names.items()
     ]
 
 
-def _figure(report: dict[str, Any], key: str) -> float:
+def _change(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+def _figure(report: dict[str, Any], key: str) -> float | None:
     return report["p_at"][key] if key in report["p_at"] else report[key]
 
 

@@ -1,11 +1,23 @@
 """Celery tasks of the trainer: one at a time, since training wants the whole machine."""
 
-from celery import shared_task
+import os
+
+from celery import current_app, shared_task
+from celery.signals import worker_ready
 
 from retrieval.services import jobs
 from training.models import Evaluation, TrainingRun
 from training.services.judging import evaluate_version
 from training.services.running import train_run
+
+# Steps towards the back of the queue for the processors: a question comes before a training on the same machine.
+NICENESS = 10
+
+
+@worker_ready.connect
+def stand_back(**signal: object) -> None:  # noqa: ARG001
+    if TrainingRun.queue in current_app.amqp.queues.consume_from:
+        os.nice(NICENESS)
 
 
 # The trainer's pool (solo) knows no time limits: settings.TRAINING_TIME_LIMIT ends a run from within.

@@ -4,13 +4,10 @@ from collections.abc import Callable
 
 from django.conf import settings
 
-from retrieval.models import Dataset
+from retrieval.models import Dataset, ModelVersion
 from retrieval.services.demo import SYNTHETIC
 from training.models import TrainingRun
 from training.services.starting import RunRefused, start_run
-
-# The synthetic archive is small and easy. Fewer epochs than a real run: it should be over within minutes.
-RECIPE = {"epochs": 6, "batch_size": 16, "augmentation": "light"}
 
 
 def start_demo_run(*, say: Callable[[str], None]) -> None:
@@ -20,10 +17,21 @@ def start_demo_run(*, say: Callable[[str], None]) -> None:
     dataset = Dataset.objects.filter(name=SYNTHETIC).first()
     if dataset is None:
         return
-    recipe = RECIPE | {"architecture": settings.INITIAL_ARCHITECTURE, "frozen_blocks": 0}
+    recipe, weights = _affordable()
     try:
-        run = start_run(datasets=[dataset], recipe=recipe, weights="none")
+        run = start_run(datasets=[dataset], recipe=recipe, weights=weights)
     except RunRefused as error:
         say(f"No training on the demo archive: {error}")
         return
     say(f"Training run {run.pk} on the demo archive begins in the background: see /training/")
+
+
+def _affordable() -> tuple[dict[str, object], str]:
+    """Recipe and weights that come to a good end within minutes on any machine.
+
+    With ImageNet's weights the large network has only its upper layers to learn; without, only a narrow one gets far.
+    """
+    first = ModelVersion.objects.active()
+    if first and first.weights_source == ModelVersion.Weights.IMAGENET:
+        return {"architecture": first.architecture, "epochs": 6}, "imagenet"
+    return {"architecture": "narrow", "epochs": 25, "batch_size": 16, "learning_rate": 0.02, "dropout": 0.2}, "none"

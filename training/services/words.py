@@ -12,12 +12,12 @@ def lines_of_report(report: dict[str, Any]) -> Iterator[str]:
     yield "  " + "  ".join(f"P@{k} {_figure(value)}" for k, value in report["p_at"].items())
     yield f"  mAP@20 {_figure(report['map_at_20'])}"
     width = max((len(label) for label in report["per_class"]), default=0)
-    for label, own in report["per_class"].items():
+    for label, own in sorted(report["per_class"].items()):
         yield (
             f"  {label:{width}}  {own['queries']:5d} queries  accuracy {_figure(own['accuracy'])}  "
             f"P@20 {_figure(own['p_at_20'])}  mAP@20 {_figure(own['map_at_20'])}"
         )
-    for label, own in report.get("unknown", {}).items():
+    for label, own in sorted(report.get("unknown", {}).items()):
         yield f"  {label}: no such class in the archive, {own['queries']} queries, AUROC {_figure(own['auroc'])}"
     if "unknown" not in report:
         yield FLATTERS

@@ -1,0 +1,188 @@
+"""The form that starts a training run: every choice of a recipe, each with a line of help."""
+
+import re
+from dataclasses import fields
+from typing import Any
+
+from django import forms
+from django.db.models import Exists, Max, OuterRef
+
+from retrieval.models import Dataset, MedicalImage
+from training.learning.recipe import ARCHITECTURES, AUGMENTATIONS, BLOCKS, LIMITS, SCHEDULES, Recipe
+from training.models import TrainingRun
+from training.services.starting import RunRefused, check_classes, weights_choices
+
+DEFAULTS = Recipe()
+WORDS = {
+    "published": "Published network, 151 million weights",
+    "vgg16": "VGG16, 134 million weights",
+    "narrow": "Narrow network, to try things out",
+    "one_cycle": "One cycle: rises, then falls to almost nothing",
+    "constant": "Constant",
+    "none": "None: every epoch sees the same images",
+    "light": "Light: small shifts, scales and brightness",
+    "strong": "Strong: also resolution, blur, compression, window, contrast, borders and noise",
+}
+FROZEN_NOTHING = "Without weights there is nothing to keep: choose 0 frozen blocks, or other weights."
+
+
+def _number(name: str, *, label: str, help_text: str) -> forms.IntegerField | forms.FloatField:
+    least, most = LIMITS[name]
+    default = getattr(DEFAULTS, name)
+    kind: Any = forms.IntegerField if isinstance(default, int) else forms.FloatField
+    sentence = f"A number from {_written(least)} to {_written(most)}."
+    messages = dict.fromkeys(("required", "invalid", "min_value", "max_value"), sentence)
+    return kind(
+        label=label, help_text=help_text, min_value=least, max_value=most, initial=default, error_messages=messages
+    )
+
+
+def _written(limit: float) -> str:
+    return f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
+
+
+def _choice(name: str, values: tuple[str, ...], *, label: str, help_text: str) -> forms.ChoiceField:
+    choices = [(value, WORDS.get(value, value)) for value in values]
+    return forms.ChoiceField(choices=choices, label=label, help_text=help_text, initial=getattr(DEFAULTS, name))
+
+
+def _weights() -> list[tuple[str, str]]:
+    """What can be started from here, and the files that were started from in a shell."""
+    choices = weights_choices()
+    files = TrainingRun.objects.filter(weights__contains="/").order_by("weights")
+    former = files.values_list("weights").annotate(last=Max("pk"))
+    return [*choices, *((path, f"File {path.rpartition('/')[2]}, as in run {last}") for path, last in former)]
+
+
+class StartForm(forms.Form):
+    """Names of fields are those of a Recipe, but for datasets, weights and caffe_preprocessing."""
+
+    datasets = forms.ModelMultipleChoiceField(
+        queryset=Dataset.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
+        help_text="The images to learn from. Labels are the classes; images without a label take no part.",
+        error_messages={"required": "Choose at least one dataset."},
+    )
+    weights = forms.ChoiceField(
+        label="Start from",
+        choices=_weights,
+        help_text="Weights that already know edges and shapes: training is shorter and needs fewer images.",
+    )
+    architecture = _choice(
+        "architecture",
+        ARCHITECTURES,
+        label="Network",
+        help_text="The published network is VGG16 with one more convolution and one more dense layer.",
+    )
+    frozen_blocks = forms.TypedChoiceField(
+        label="Frozen blocks",
+        coerce=int,
+        choices=[(count, f"{count} of {BLOCKS}") for count in range(BLOCKS + 1)],
+        initial=DEFAULTS.frozen_blocks,
+        help_text="So many first blocks keep the weights they start with: much faster. 0 trains the whole network.",
+    )
+    augmentation = _choice(
+        "augmentation",
+        AUGMENTATIONS,
+        label="Augmentation",
+        help_text="Random changes of the training images. Strong hides which device an image came from: better for "
+        "images from other hospitals, and slower.",
+    )
+    flips = forms.BooleanField(
+        label="Mirror images left to right",
+        required=False,
+        initial=DEFAULTS.flips,
+        help_text="Only with augmentation. Off unless chosen: left and right differ in a body.",
+    )
+    epochs = _number("epochs", label="Epochs at most", help_text="An epoch shows every training image once.")
+    patience = _number(
+        "patience", label="Patience", help_text="Training ends after so many epochs without a better validation result."
+    )
+    batch_size = _number(
+        "batch_size",
+        label="Batch size",
+        help_text="Images seen at once. Smaller takes less memory, larger is steadier.",
+    )
+    learning_rate = _number(
+        "learning_rate", label="Learning rate", help_text="The longest step. Ten times smaller if the loss jumps about."
+    )
+    schedule = _choice(
+        "schedule", SCHEDULES, label="Schedule", help_text="How the learning rate changes from epoch to epoch."
+    )
+    momentum = _number("momentum", label="Momentum", help_text="How much of the last step goes into the next one.")
+    dropout = _number(
+        "dropout",
+        label="Dropout",
+        help_text="The share of features left out at random while training, so that none is relied on alone.",
+    )
+    weight_decay = _number("weight_decay", label="Weight decay", help_text="Keeps weights small; against overfitting.")
+    label_smoothing = _number(
+        "label_smoothing",
+        label="Label smoothing",
+        help_text="Takes certainty from the labels; helps if some are wrong.",
+    )
+    gradient_clip = _number(
+        "gradient_clip", label="Gradient clip", help_text="Longer steps than this are shortened: a brake against jumps."
+    )
+    seed = _number(
+        "seed", label="Seed", help_text="Same seed, same images: same split and same start. Change it to repeat a run."
+    )
+    caffe_preprocessing = forms.BooleanField(
+        label="The weights come from Caffe",
+        required=False,
+        help_text="Only for files of weights from elsewhere: they expect blue, green, red in 0 to 255.",
+    )
+    first = ("weights", "architecture", "frozen_blocks")
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        datasets = Dataset.objects.with_counts(None).filter(Exists(MedicalImage.objects.filter(dataset=OuterRef("pk"))))
+        self.fields["datasets"].queryset = datasets  # type: ignore[attr-defined]
+
+    @property
+    def first_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.first]
+
+    @property
+    def more_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in self.fields if name not in ("datasets", *self.first)]
+
+    @property
+    def has_more_errors(self) -> bool:
+        return any(field.errors for field in self.more_fields)
+
+    def clean_datasets(self) -> list[Dataset]:
+        datasets = list(self.cleaned_data["datasets"])
+        try:
+            check_classes(datasets)
+        except RunRefused as refused:
+            raise forms.ValidationError(str(refused)) from refused
+        return datasets
+
+    def clean(self) -> None:
+        if self.cleaned_data.get("weights") == "none" and self.cleaned_data.get("frozen_blocks"):
+            self.add_error("frozen_blocks", FROZEN_NOTHING)
+
+    def recipe(self) -> dict[str, object]:
+        return {field.name: self.cleaned_data[field.name] for field in fields(Recipe)}
+
+
+def initial_from(run: TrainingRun) -> dict[str, object]:
+    """The form as it was filled in for a run."""
+    chosen = {"weights": run.weights, "caffe_preprocessing": run.caffe_preprocessing}
+    return {**run.recipe, **chosen, "datasets": [dataset.pk for dataset in run.datasets.all()]}
+
+
+def described(run: TrainingRun) -> list[tuple[str, str]]:
+    """(name, value) of every setting of a run, in the words of the form."""
+    names = {"weights": run.weights, **run.recipe, "caffe_preprocessing": run.caffe_preprocessing}
+    known = [name for name in StartForm.base_fields if name in names]
+    return [(str(StartForm.base_fields[name].label), _in_words(name, names[name])) for name in known]
+
+
+def _in_words(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "weights":
+        return dict(_weights()).get(str(value), str(value))
+    return re.split("[:,]", WORDS.get(str(value), str(value)))[0]

@@ -1,0 +1,63 @@
+"""One judgement of a version: its figures, and the test images behind each of them."""
+
+from typing import Any
+
+from django.contrib.auth.decorators import permission_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_GET
+from django_htmx.http import HttpResponseClientRefresh
+
+from retrieval.models import JobStatus
+from training.models import Evaluation
+from training.results import HARDEST_FIRST, class_rows, confusion_rows, from_elsewhere, strips
+
+HARDEST = 10
+NEIGHBOURS = 10
+PAGE = 20
+
+
+@require_GET
+@permission_required("training.view_evaluation", raise_exception=True)
+def evaluation_detail(request: HttpRequest, pk: int) -> HttpResponse:
+    evaluation = get_object_or_404(Evaluation.objects.select_related("run", "model_version"), pk=pk)
+    if request.htmx and evaluation.is_finished:  # type: ignore[attr-defined]
+        return HttpResponseClientRefresh()
+    if evaluation.status != JobStatus.DONE:
+        template = "training/_evaluation_state.html" if request.htmx else "training/evaluation_waiting.html"  # type: ignore[attr-defined]
+        return render(request, template, {"evaluation": evaluation})
+    # Of images from elsewhere the figures alone are kept.
+    if evaluation.run and {"label", "predicted"} & set(request.GET):
+        return render(request, "training/evaluated_images.html", _images_context(request, evaluation=evaluation))
+    return render(request, "training/evaluation_detail.html", result_context(request, evaluation=evaluation))
+
+
+def result_context(request: HttpRequest, *, evaluation: Evaluation) -> dict[str, Any]:
+    """What templates/training/_result.html shows."""
+    sort = request.GET.get("sort", HARDEST_FIRST)
+    report = evaluation.report
+    return {
+        "evaluation": evaluation,
+        "report": report,
+        "sort": sort,
+        "elsewhere": from_elsewhere(evaluation.model_version) if evaluation.run else [],
+        "class_rows": class_rows(report, sort=sort),
+        "confusion": confusion_rows(report),
+        "confusion_labels": report["confusion_matrix"]["labels"],
+        "shows_rates": request.GET.get("rates") == "1",
+        "hardest": strips(evaluation.images.select_related("image")[:HARDEST], user=request.user, most=NEIGHBOURS),
+    }
+
+
+def _images_context(request: HttpRequest, *, evaluation: Evaluation) -> dict[str, Any]:
+    chosen = {name: request.GET[name] for name in ("label", "predicted") if request.GET.get(name)}
+    page = Paginator(evaluation.images.filter(**chosen), PAGE).get_page(request.GET.get("page"))
+    return {
+        "evaluation": evaluation,
+        "page": page,
+        "strips": strips(page.object_list, user=request.user, most=NEIGHBOURS),
+        "labels": evaluation.report["confusion_matrix"]["labels"],
+        "label": chosen.get("label", ""),
+        "predicted": chosen.get("predicted", ""),
+    }

@@ -1,0 +1,55 @@
+"""Training runs, model versions and index jobs: what there is, and what can be done with it."""
+
+from typing import Any
+
+from django.contrib.auth.decorators import permission_required
+from django.core.paginator import Paginator
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from retrieval.models import IndexJob, MedicalImage, ModelVersion
+from retrieval.models.jobs import UNFINISHED
+from retrieval.services.versions import version_to_roll_back_to
+from training.models import TrainingRun
+from training.results import newest_figures
+
+INDEX_JOBS_SHOWN = 10
+PAGE = 20
+
+
+@require_GET
+@permission_required(["retrieval.view_modelversion", "training.view_trainingrun"], raise_exception=True)
+def training_home(request: HttpRequest) -> HttpResponse:
+    runs = TrainingRun.objects.select_related("created_by", "model_version").prefetch_related("datasets", "epochs")
+    page = Paginator(runs, PAGE).get_page(request.GET.get("page"))
+    unfinished = TrainingRun.objects.unfinished().prefetch_related("epochs").first()
+    index_jobs = list(IndexJob.objects.select_related("model_version")[:INDEX_JOBS_SHOWN])
+    figures = newest_figures()
+    context = {
+        "unfinished": unfinished,
+        "page": page,
+        "runs": [_run_row(run, figures=figures) for run in page],
+        "versions": _version_rows(figures),
+        "roll_back_to": version_to_roll_back_to(),
+        "image_count": MedicalImage.objects.count(),
+        "index_jobs": index_jobs,
+        "is_busy": unfinished is not None or any(job.progress["status"] in UNFINISHED for job in index_jobs),
+    }
+    template = "training/_home.html" if request.htmx else "training/home.html"  # type: ignore[attr-defined]
+    return render(request, template, context)
+
+
+def _run_row(run: TrainingRun, *, figures: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "run": run,
+        "best_accuracy": max((epoch.val_accuracy for epoch in run.epochs.all()), default=None),
+        "figures": figures.get(run.model_version_id or 0),
+    }
+
+
+def _version_rows(figures: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    versions = ModelVersion.objects.select_related("training_run").annotate(embedding_count=Count("embeddings"))
+    versions = versions.order_by("-number")  # the model's own order is lost in counting
+    return [{"version": version, "figures": figures.get(version.pk)} for version in versions]

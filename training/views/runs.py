@@ -1,0 +1,84 @@
+"""One training run: live while it works, its judgement when it is done."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+from django_htmx.http import HttpResponseClientRefresh
+
+from retrieval.models import JobStatus, MedicalImage, ModelVersion
+from retrieval.services.jobs import cancel
+from training.forms import described
+from training.models import TrainingRun
+from training.results import result_of, split_rows, split_totals
+from training.views.evaluations import result_context
+
+# A trainer that is free takes a run within a second.
+TRAINER_LATE_SECONDS = 5
+
+may_see_runs = permission_required("training.view_trainingrun", raise_exception=True)
+
+
+@require_GET
+@may_see_runs
+def run_detail(request: HttpRequest, pk: int) -> HttpResponse:
+    runs = TrainingRun.objects.select_related("created_by", "model_version").prefetch_related("datasets", "epochs")
+    run = get_object_or_404(runs, pk=pk)
+    if not request.htmx:  # type: ignore[attr-defined]
+        return render(request, "training/run_detail.html", _page(request, run=run))
+    # The judgement and much else comes with the end of a run: the page is read anew.
+    if run.is_finished:
+        return HttpResponseClientRefresh()
+    context = _live(run)
+    # Charts are drawn anew only when there is something new in them.
+    context["has_new_epochs"] = request.GET.get("epochs") != str(len(context["epochs"]))
+    return render(request, "training/_run_update.html", context)
+
+
+def _live(run: TrainingRun) -> dict[str, Any]:
+    epochs = list(run.epochs.all())
+    most = run.recipe["epochs"]
+    return {
+        "run": run,
+        "epochs": epochs,
+        "best": run.best_epoch,
+        "epoch_now": min(len(epochs) + 1, most),
+        "is_in_epoch": run.phase in (run.Phase.TRAINING, run.Phase.VALIDATING),
+        "interruptions": run.attempts - 1,
+        "is_late": run.status == JobStatus.QUEUED and run.age_seconds > TRAINER_LATE_SECONDS,
+        "stopped_early": run.stopped_early,
+    }
+
+
+def _page(request: HttpRequest, *, run: TrainingRun) -> dict[str, Any]:
+    split = split_rows(run)
+    result = result_of(run) if run.is_finished else None
+    version = run.model_version
+    return {
+        **_live(run),
+        "settings": described(run),
+        "split": split,
+        "split_totals": split_totals(split),
+        "left_out": [(reason, count) for reason, count in run.left_out.items() if count],
+        "active": ModelVersion.objects.active(),
+        "indexed_count": version.embeddings.count() if version else 0,
+        "image_count": MedicalImage.objects.count(),
+        **(result_context(request, evaluation=result) if result else {}),
+    }
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("training.change_trainingrun", raise_exception=True)
+def run_cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    run = get_object_or_404(TrainingRun, pk=pk)
+    if request.method != "POST" and not run.is_finished:
+        return render(request, "training/run_cancel.html", {"run": run, "epoch_count": run.epochs.count()})
+    if request.method == "POST":
+        cancel(run)
+        run.refresh_from_db()
+    if run.status not in (JobStatus.CANCELLED, JobStatus.RUNNING):
+        messages.info(request, "The run had ended before it could be cancelled.")
+    return redirect("run_detail", run.pk)

@@ -1,0 +1,48 @@
+"""The form that starts a training run."""
+
+from typing import cast
+
+from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods
+
+from training.forms import StartForm, initial_from
+from training.models import TrainingRun
+from training.services.starting import RunRefused, start_run
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("training.add_trainingrun", raise_exception=True)
+def run_start(request: HttpRequest) -> HttpResponse:
+    if request.method != "POST":
+        return _page(request, form=StartForm(initial=_initial(request)))
+    form = StartForm(request.POST)
+    if not form.is_valid():
+        return _page(request, form=form, status=400)
+    try:
+        run = start_run(
+            datasets=form.cleaned_data["datasets"],
+            recipe=form.recipe(),
+            weights=form.cleaned_data["weights"],
+            caffe_preprocessing=form.cleaned_data["caffe_preprocessing"],
+            user=cast(User, request.user),
+        )
+    except RunRefused as refused:
+        form.add_error(None, str(refused))
+        return _page(request, form=form, status=409)
+    return redirect("run_detail", run.pk)
+
+
+def _page(request: HttpRequest, *, form: StartForm, status: int = 200) -> HttpResponse:
+    context = {"form": form, "unfinished": TrainingRun.objects.unfinished().first()}
+    return render(request, "training/start.html", context, status=status)
+
+
+def _initial(request: HttpRequest) -> dict[str, object]:
+    """?run=PK: as that run was started. ?dataset=PK, as often as there are datasets: with those."""
+    number = request.GET.get("run", "")
+    if number.isdecimal():
+        return initial_from(get_object_or_404(TrainingRun, pk=number))
+    return {"datasets": [pk for pk in request.GET.getlist("dataset") if pk.isdecimal()]}

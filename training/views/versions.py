@@ -1,0 +1,94 @@
+"""Which model version serves: activate, roll back, retire. Each asks once more where something could be lost."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods
+
+from retrieval.models import MedicalImage, ModelVersion
+from retrieval.services.versions import (
+    NothingToRollBackTo,
+    VersionRefused,
+    VersionRetired,
+    activate_model_version,
+    retire_model_version,
+    roll_back,
+    version_to_roll_back_to,
+)
+from training.services.activation import objections
+
+may_change = permission_required("retrieval.change_modelversion", raise_exception=True)
+takes_form = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@takes_form
+@may_change
+def version_activate(request: HttpRequest, number: int) -> HttpResponse:
+    """At once where nothing speaks against it; else after a page that says what does."""
+    version = get_object_or_404(ModelVersion, number=number)
+    if version.status == ModelVersion.Status.RETIRED:
+        messages.error(request, str(VersionRetired(version)))
+        return redirect("training_home")
+    reasons = objections(version)
+    if request.method != "POST" or (reasons and "confirmed" not in request.POST):
+        context = {"version": version, "objections": reasons, "active": ModelVersion.objects.active()}
+        return render(request, "training/activate.html", context)
+    try:
+        activate_model_version(version)
+    except VersionRefused as refused:
+        messages.error(request, str(refused))
+    else:
+        messages.success(request, f"Version {version.number} is active: it answers every search from now on.")
+    return redirect("training_home")
+
+
+@takes_form
+@may_change
+def version_roll_back(request: HttpRequest) -> HttpResponse:
+    if request.method == "POST":
+        return _roll_back(request)
+    version = version_to_roll_back_to()
+    if version is None:
+        messages.error(request, str(NothingToRollBackTo()))
+        return redirect("training_home")
+    context = {
+        "version": version,
+        "active": ModelVersion.objects.active(),
+        "indexed_count": version.embeddings.count(),
+        "image_count": MedicalImage.objects.count(),
+    }
+    return render(request, "training/roll_back.html", context)
+
+
+def _roll_back(request: HttpRequest) -> HttpResponse:
+    try:
+        version = roll_back()
+    except VersionRefused as refused:
+        messages.error(request, str(refused))
+    else:
+        messages.success(request, f"Version {version.number} is active again.")
+    return redirect("training_home")
+
+
+@takes_form
+@may_change
+def version_retire(request: HttpRequest, number: int) -> HttpResponse:
+    version = get_object_or_404(ModelVersion, number=number)
+    if request.method == "POST":
+        try:
+            retire_model_version(version)
+        except VersionRefused as refused:
+            messages.error(request, str(refused))
+        else:
+            messages.success(request, f"Version {version.number} is retired: its embeddings and its file are deleted.")
+        return redirect("training_home")
+    context = {"version": version, "embedding_count": version.embeddings.count(), "file_size": _file_size(version)}
+    return render(request, "training/retire.html", context)
+
+
+def _file_size(version: ModelVersion) -> int | None:
+    try:
+        return version.weights.size if version.weights else None
+    except FileNotFoundError:
+        return None

@@ -121,11 +121,13 @@ def test_a_judgement_by_hand() -> None:
     assert judged.ap_at_20 == pytest.approx(ap)
     told = judged.to_dict()
     assert json.loads(json.dumps(told)) == told
-    assert list(told) == ["queries", "gallery", "accuracy", "p_at", "map_at_20", "per_class", "confusion_matrix"]
+    names = ["queries", "gallery", "accuracy", "p_at", "map_at_20", "best_p_at_20", "per_class", "confusion_matrix"]
+    assert list(told) == names
     assert (told["queries"], told["gallery"]) == (3, 6)
     assert told["accuracy"] == pytest.approx(2 / 3)
     assert told["p_at"] == pytest.approx({"1": 2 / 3, "5": 5 / 9, "10": 5 / 9, "20": 5 / 9})
     assert told["map_at_20"] == pytest.approx(sum(ap) / 3)
+    assert told["best_p_at_20"] == pytest.approx((2 / 3 + 1 + 1 / 3) / 3)
     assert told["confusion_matrix"] == {
         "labels": ["ct", "knee", "mri", "pet"],
         "counts": [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0]],
@@ -173,6 +175,7 @@ def test_no_queries_have_no_means() -> None:
         "accuracy": None,
         "p_at": {"1": None, "5": None, "10": None, "20": None},
         "map_at_20": None,
+        "best_p_at_20": None,
         "per_class": {},
         "confusion_matrix": {"labels": [], "counts": []},
     }

@@ -77,7 +77,8 @@ def confusion_matrix(true: Sequence[str], predicted: Sequence[str], *, labels: S
 class Judgement:
     """What the queries say of a model version. Means are None where there are no queries.
 
-    `p_at_20` and `ap_at_20` (queries,) tell the hardest queries.
+    `best_p_at_20` is what a perfect ranking would reach: less than 1 where classes have fewer than 20 images in the
+    gallery. `p_at_20` and `ap_at_20` (queries,) tell the hardest queries.
     """
 
     queries: int
@@ -85,6 +86,7 @@ class Judgement:
     accuracy: float | None
     p_at: dict[str, float | None]
     map_at_20: float | None
+    best_p_at_20: float | None
     per_class: dict[str, dict[str, Any]]
     labels: list[str]
     counts: np.ndarray
@@ -99,6 +101,7 @@ class Judgement:
             "accuracy": self.accuracy,
             "p_at": self.p_at,
             "map_at_20": self.map_at_20,
+            "best_p_at_20": self.best_p_at_20,
             "per_class": self.per_class,
             "confusion_matrix": {"labels": self.labels, "counts": self.counts.tolist()},
         }
@@ -129,6 +132,7 @@ def judge(
         accuracy=_mean(correct),
         p_at={str(k): _mean(precision_at(relevant, k=k)) for k in PRECISION_AT},
         map_at_20=_mean(ap_at_20),
+        best_p_at_20=_mean(np.minimum(in_gallery, relevant.shape[1]) / relevant.shape[1]),
         per_class={label: _class_figures(figures, own=true == label) for label in sorted(set(query_labels))},
         labels=labels,
         counts=confusion_matrix(query_labels, predicted, labels=labels),

@@ -1,10 +1,10 @@
 # One image for every process of the site; docker-compose.yml says which of them a container runs, and checks its health.
 FROM python:3.11-slim
 
-# Only media and work, below, are volumes: the collected static files beside them belong to the image.
+# Only media, work and weights, below, are volumes: the collected static files beside them belong to the image.
 ENV CBMIR_DATA_DIR=/data PYTHONUNBUFFERED=1
 RUN useradd --create-home --uid 10001 cbmir \
-    && install --directory --owner=cbmir --group=cbmir --mode=700 /data /data/media /data/work
+    && install --directory --owner=cbmir --group=cbmir --mode=700 /data /data/media /data/work /data/weights
 WORKDIR /app
 
 COPY requirements.txt ./

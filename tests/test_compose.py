@@ -31,13 +31,14 @@ from cbmir_site import settings as site_settings
 from retrieval.services.jobs import job_models
 from tests.deployment import SECRETS, compose, copied_paths, dockerfile, option, supervised_commands
 from tests.source import ROOT, variables_read
+from training.services.starting import weights_folder
 
 COMPOSE = compose()
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 WORKERS = ("worker-search", "worker-jobs", "trainer")
 # Read by the images' own programs: PostgreSQL's entrypoint, and Python for its temporary files.
-VARIABLES_OF_IMAGES = {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "TMPDIR"}
+VARIABLES_OF_IMAGES = {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_PASSWORD", "TMPDIR", "TORCH_HOME"}
 DATA_DIR = Path("/data")
 SCRIPTS = sysconfig.get_path("scripts")
 START_SECONDS = 60
@@ -132,7 +133,7 @@ def test_volumes_cover_what_changes_and_not_what_belongs_to_the_image() -> None:
     made = next(rest for name, rest in dockerfile() if name == "RUN" and "install --directory" in rest)
     assert ("ENV", f"CBMIR_DATA_DIR={DATA_DIR} PYTHONUNBUFFERED=1") in dockerfile()
     targets = {entry.split(":")[1] for entry in OURS["web"]["volumes"]}
-    changing = (site_settings.MEDIA_ROOT, site_settings.WORK_DIR)
+    changing = (site_settings.MEDIA_ROOT, site_settings.WORK_DIR, weights_folder())
     assert targets == {str(DATA_DIR / path.relative_to(site_settings.DATA_DIR)) for path in changing}
     assert all(target in shlex.split(made) for target in targets)
     assert OURS["web"]["environment"]["TMPDIR"] in targets

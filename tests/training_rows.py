@@ -35,7 +35,7 @@ def make_run(dataset: Dataset, *, status: str = "done", epochs: int = 3, **value
     for epoch in range(1, epochs + 1):
         add_epoch(run, epoch=epoch)
     SplitImage.objects.bulk_create(
-        SplitImage(run=run, image=image, part=("test", "training", "validation")[number % 3])
+        SplitImage(run=run, image=image, label=label, part=("test", "training", "validation")[number % 3])
         for label in sorted(set(dataset.images.values_list("label", flat=True)))
         for number, image in enumerate(dataset.images.filter(label=label).order_by("pk"))
     )

@@ -132,7 +132,7 @@ def strips(images: Iterable[EvaluatedImage], *, user: User | AnonymousUser, most
 def split_rows(run: TrainingRun) -> list[dict[str, Any]]:
     """One row a class: how many of its images take which part."""
     parts = {part: Count("pk", filter=Q(part=part)) for part in SplitImage.Part.values}
-    rows: QuerySet = run.split.order_by().values(label=F("image__label")).annotate(**parts, total=Count("pk"))
+    rows: QuerySet = run.split.order_by().values("label").annotate(**parts, total=Count("pk"))
     return list(rows.order_by("label"))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from retrieval.network.errors import WeightsRefused
 from retrieval.network.preprocessing import Preprocessing
 from retrieval.network.projection import Projection
-from retrieval.network.tensor_files import METADATA_KEY, read_metadata, read_tensors, write_tensors
+from retrieval.network.tensor_files import METADATA_KEY, read_metadata, read_tensors, sync_folder, write_tensors
 from retrieval.network.vgg import VGG, empty_network
 
 _FORMAT = 1
@@ -115,16 +115,8 @@ def _write(path: Path, *, tensors: dict[str, Tensor], description: str) -> str:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return digest
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _network(description: dict[str, Any], *, tensors: dict[str, Tensor]) -> VGG:

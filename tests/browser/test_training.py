@@ -32,7 +32,9 @@ REMOVE = """
 from retrieval.models import ModelVersion
 from training.models import TrainingRun
 TrainingRun.objects.all().delete()
-ModelVersion.objects.get(number=90).delete()
+version = ModelVersion.objects.get(number=90)
+version.weights.delete(save=False)
+version.delete()
 """
 EPOCHS = "canvas => Chart.getChart(canvas).data.datasets[0].data.length"
 

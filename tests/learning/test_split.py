@@ -6,7 +6,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from training.learning.split import Split, SplitImpossible, stratified_split
+from training.learning.split import Split, SplitImpossible, linked_groups, stratified_split
 
 
 def drawn_archive(seed: int, *, smallest: int = 3, largest: int = 60) -> tuple[list[str], list[str]]:
@@ -154,3 +154,12 @@ def test_the_caller_leaves_unlabelled_images_out() -> None:
 def test_labels_and_groups_belong_together() -> None:
     with pytest.raises(ValueError, match="4 groups are given for 6 labels"):
         stratified_split(["a", "b"] * 3, groups=[""] * 4, seed=0)
+
+
+def test_images_that_share_a_key_are_linked_through_others() -> None:
+    keys = [["file 1", "patient a"], ["file 2", "patient b"], ["file 3", "patient a"], ["file 2", "patient a"], []]
+    groups = linked_groups(keys)
+    assert len(set(groups[:4])) == 1
+    assert groups[4] == ""
+    apart = linked_groups([["x"], ["y"], ["x"]])
+    assert apart[0] == apart[2] != apart[1]

@@ -20,6 +20,9 @@ from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import create_index_job, work_on_index_job
 from retrieval.services.searching import answer_query, ask_with_upload
+from tests.services.training import RECIPE
+from training.models import TrainingRun
+from training.services.starting import start_run
 
 ImportFolder = Callable[..., ImportJob]
 Answer = Callable[[Query], Query]
@@ -123,3 +126,18 @@ def broker_away(broker: Redis) -> Iterator[Callable[[], None]]:
 
 def _start(folder: Path) -> None:
     embedded._start_redis(folder)
+
+
+@pytest.fixture
+def dataset(import_folder: ImportFolder, striped_folder: Path) -> Dataset:
+    import_folder(striped_folder, dataset="stripes")
+    return Dataset.objects.get(name="stripes")
+
+
+@pytest.fixture
+def start(dataset: Dataset) -> Callable[..., TrainingRun]:
+    def run(**choices: object) -> TrainingRun:
+        weights = str(choices.pop("weights", "none"))
+        return start_run(datasets=[dataset], recipe=RECIPE | choices, weights=weights, publish=False)
+
+    return run

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from retrieval.network.tensor_files import write_tensors
+from retrieval.network.tensor_files import sync_folder, write_tensors
 
 _KEY = "state"
 
@@ -18,12 +18,16 @@ _KEY = "state"
 def save_tensors(path: Path, *, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write the file, whole or not at all, and make sure that it is on the disk. Raises OSError, as on a full disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Of a process that was killed while it wrote: a gigabyte each.
+    for half in path.parent.glob(f".{path.name}.*"):
+        half.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         write_tensors(temporary, tensors=tensors, metadata={_KEY: json.dumps(state)})
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

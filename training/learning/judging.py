@@ -8,12 +8,10 @@ import numpy as np
 import torch
 
 from retrieval.network.embedder import Embedder
-from retrieval.network.projection import Projection, fit_projection, l2_normalised
+from retrieval.network.projection import l2_normalised
 from retrieval.network.vgg import VGG, weighted_layers
 
 _BATCH = 32
-# Principal directions of more images than this are the same, and the features would not fit into memory.
-MOST_FOR_PROJECTION = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +49,3 @@ def predicted_classes(raw: np.ndarray, *, network: VGG, classes: Sequence[str]) 
     with torch.inference_mode():
         logits = head.cpu()(torch.from_numpy(raw))
     return [classes[number] for number in logits.argmax(dim=1).tolist()]
-
-
-def projection_of(features: np.ndarray, *, seed: int) -> Projection:
-    """Return the projection fitted on L2-normalised features of the training part, or on a sample of them."""
-    if len(features) > MOST_FOR_PROJECTION:
-        chosen = np.random.default_rng(seed).choice(len(features), MOST_FOR_PROJECTION, replace=False)
-        features = features[np.sort(chosen)]
-    return fit_projection(features, seed=seed)

@@ -123,21 +123,25 @@ class Learner:
         with torch.autocast(self.device.type, self._dtype) if reduced else nullcontext():
             return self._trainable(inputs).float()
 
-    def save(self, folder: Path, *, state: dict[str, Any], is_best: bool) -> None:
+    def save(self, folder: Path, *, state: dict[str, Any], best: int, is_best: bool) -> None:
         """Write what `resume` reads. The best weights first: a checkpoint never names an epoch without its weights."""
         if is_best:
-            save_tensors(folder / _BEST, tensors=self._weights(), state={})
+            save_tensors(folder / _BEST, tensors=self._weights(), state={"epoch": best})
         buffers = {
             _MOMENTUM + name: self._optimiser.state[each]["momentum_buffer"].contiguous()
             for name, each in self._parameters.items()
         }
         schedule = self._schedule.state_dict()
-        save_tensors(folder / _CHECKPOINT, tensors=self._weights() | buffers, state=state | {"schedule": schedule})
+        save_tensors(
+            folder / _CHECKPOINT, tensors=self._weights() | buffers, state=state | {"schedule": schedule, "best": best}
+        )
 
     def resume(self, folder: Path, *, task: str) -> dict[str, Any]:
         """Go on from the checkpoint in `folder`; its state, or {} where there is none of this task."""
         tensors, state = load_tensors(folder / _CHECKPOINT) or ({}, {})
-        if state.get("task") != task:
+        # A worker killed between the two files may have left the weights of an epoch that was not to be repeated.
+        _, kept = load_tensors(folder / _BEST) or ({}, {})
+        if state.get("task") != task or state["best"] != kept.get("epoch"):
             return {}
         self._set_weights(tensors)
         for name, each in self._parameters.items():

@@ -125,7 +125,7 @@ def train(
         history.epochs.append(result)
         if rank() == 0:
             state = {"task": task.fingerprint(), "epochs": [asdict(each) for each in history.epochs]}
-            learner.save(folder, state=state, is_best=history.best is result)
+            learner.save(folder, state=state, best=history.best.epoch, is_best=history.best is result)
         hooks.on_epoch(result)
     learner.finish(folder)
     return history
@@ -177,7 +177,9 @@ def _epoch(
     order = list(_batches(shuffled, size=task.recipe.batch_size))[: task.batches]
     rate = learner.learning_rate
     learnt, judged = Sums(), Sums()
-    for done, (batch, inputs) in enumerate(zip(order, training.batches(_shares(order), seed=seed), strict=True)):
+    for done, (batch, inputs) in enumerate(
+        zip(order, training.batches(_shares(order), seed=seed + rank()), strict=True)
+    ):
         hooks.on_progress("training", done, len(order))
         learner.step(inputs, targets=task.training.targets[_share(batch)], whole=len(batch), sums=learnt)
     order = _shares(list(_batches(np.arange(len(task.validation)), size=task.recipe.batch_size)))

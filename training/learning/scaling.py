@@ -1,4 +1,4 @@
-"""Layers are rescaled to what really arrives before a training begins, without changing what loaded weights compute."""
+"""Layers are rescaled to what really arrives before a training begins: loaded ones compute the same features."""
 
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,7 @@
 """Which images train the network, which stop its training in time, and which judge it."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,26 @@ class Split(NamedTuple):
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+
+
+def linked_groups(keys: Sequence[Collection[str]]) -> list[str]:
+    """Return one group name for each image: images that share a key, or are linked by others that do, share it.
+
+    An image without keys gets "", a group of its own.
+    """
+    roots: dict[str, str] = {}
+
+    def root(key: str) -> str:
+        while roots.setdefault(key, key) != key:
+            roots[key] = roots[roots[key]]
+            key = roots[key]
+        return key
+
+    for own in keys:
+        first, *others = own or ("",)
+        for other in others:
+            roots[root(other)] = root(first)
+    return [root(next(iter(own))) if own else "" for own in keys]
 
 
 def stratified_split(labels: Sequence[str], *, groups: Sequence[str], seed: int) -> Split:

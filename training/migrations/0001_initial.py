@@ -54,6 +54,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('part', models.CharField(choices=[('training', 'training'), ('validation', 'validation'), ('test', 'test')], max_length=10)),
+                ('label', models.CharField(help_text='As it was when the run began: labels may be changed later.', max_length=100)),
                 ('image', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='splits', to='retrieval.medicalimage')),
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='split', to='training.trainingrun')),
             ],

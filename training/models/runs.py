@@ -118,6 +118,7 @@ class SplitImage(models.Model):
     run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="split")
     image = models.ForeignKey(MedicalImage, on_delete=models.CASCADE, related_name="splits")
     part = models.CharField(max_length=10, choices=Part.choices)
+    label = models.CharField(max_length=100, help_text="As it was when the run began: labels may be changed later.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "image"], name="splitimage_once_a_run")]

@@ -37,9 +37,11 @@ def _worse(version: ModelVersion, *, than: ModelVersion | None) -> list[str]:
     ours, theirs = (evaluation.report["p_at"]["20"] for evaluation in pair)
     if ours >= theirs - TOLERANCE:
         return []
+    known = pair[1].report.get("seen_in_training", 0)
+    flattered = f" But version {than.number} has learnt from {known} of them, which flatters it." if known else ""
     return [
         f"Version {version.number} is worse on the same {pair[0].report['queries']} test images: P@20 is {ours:.3f}, "
-        f"that of version {than.number} {theirs:.3f}."
+        f"that of version {than.number} {theirs:.3f}.{flattered}"
     ]
 
 

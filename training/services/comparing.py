@@ -20,6 +20,7 @@ from training.learning.judging import compute_features
 from training.learning.metrics import Judgement
 from training.learning.recipe import BLOCKS
 from training.learning.split import SplitImpossible, stratified_split
+from training.services.images import groups_of, readable_images
 from training.services.starting import weights_path
 
 T = TypeVar("T")
@@ -31,11 +32,9 @@ class Comparison:
     """The baselines on one dataset, divided as a training run with the same seed divides it."""
 
     def __init__(self, dataset: Dataset, *, seed: int) -> None:
-        images = list(MedicalImage.objects.filter(dataset=dataset).exclude(label="").order_by("pk"))
+        images, _ = readable_images(MedicalImage.objects.filter(dataset=dataset), on_progress=lambda *_: None)
         try:
-            split = stratified_split(
-                [image.label for image in images], groups=[image.patient_key for image in images], seed=seed
-            )
+            split = stratified_split([image.label for image in images], groups=groups_of(images), seed=seed)
         except SplitImpossible as error:
             raise jobs.JobFailed(str(error)) from error
         self._gallery = [images[row] for row in np.sort(np.concatenate([split.train, split.validation]))]

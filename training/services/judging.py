@@ -10,7 +10,9 @@ from retrieval.models import JobStatus, ModelVersion
 from retrieval.services import jobs
 from retrieval.services.versions import refuse_retired
 from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
-from training.services.images import Parts, RunImage, images_of
+from training.services.images import Parts, RunImage, images_of, sample
+from training.services.reasons import spoken_reasons
+from training.services.starting import VERSION
 from training.services.watching import Watch
 
 if TYPE_CHECKING:
@@ -43,9 +45,12 @@ def evaluate_version(evaluation: Evaluation, *, progress: jobs.Progress = jobs.s
     """Do the work of a claimed evaluation. Raises JobFailed, JobCancelled."""
     if evaluation.run is None:
         raise jobs.JobFailed("Images from a folder are judged by `manage.py evaluate --queries FOLDER`.")
+    if not evaluation.run.split.exists():
+        raise jobs.JobFailed("The images of this run are no longer there.")
     watch = Watch(evaluation, progress=progress)
-    parts = images_of(evaluation.run, on_progress=watch)
-    answers = _answers(evaluation.model_version, parts=parts, watch=watch)
+    with spoken_reasons():
+        parts = images_of(evaluation.run, on_progress=watch)
+        answers = _answers(evaluation.model_version, parts=parts, watch=watch)
     with transaction.atomic():
         _add_images(evaluation, answers=answers)
         jobs.finish(evaluation, report=answers.report)
@@ -68,8 +73,8 @@ def judge_in_run(run: TrainingRun, *, version: ModelVersion, parts: Parts, watch
 def _answers(version: ModelVersion, *, parts: Parts, watch: Watch) -> Answers:
     from training.services.reading import Reader, answers
 
-    queries = _sample(parts[Part.TEST], most=MOST_QUERIES)
-    gallery = _sample(parts[Part.TRAINING] + parts[Part.VALIDATION], most=MOST_GALLERY)
+    queries = sample(parts[Part.TEST], most=MOST_QUERIES)
+    gallery = sample(parts[Part.TRAINING] + parts[Part.VALIDATION], most=MOST_GALLERY)
     total = len(queries) + len(gallery)
     reader = Reader(version)
     asked = reader.read(queries, on_progress=lambda done: watch(done, total))
@@ -79,15 +84,21 @@ def _answers(version: ModelVersion, *, parts: Parts, watch: Watch) -> Answers:
     return found
 
 
-def _sample(images: list[RunImage], *, most: int) -> list[RunImage]:
-    """Evenly spread, since images that were imported together resemble each other."""
-    return images[:: -(-len(images) // most)] if len(images) > most else images
-
-
 def _seen(version: ModelVersion, *, images: list[RunImage]) -> int:
-    """How many of the images the version has learnt from: figures on those flatter it."""
-    learnt = SplitImage.objects.filter(run__model_version=version).exclude(part=Part.TEST)
+    """How many of the images the version has learnt from, itself or through what it was trained further from."""
+    learnt = SplitImage.objects.filter(run__in=_teachers(version)).exclude(part=Part.TEST)
     return len(set(learnt.values_list("image_id", flat=True)) & {image.pk for image in images})
+
+
+def _teachers(version: ModelVersion) -> list[int]:
+    """The runs whose images are in the version's weights."""
+    runs: list[int] = []
+    run = TrainingRun.objects.filter(model_version=version).first()
+    while run and run.pk not in runs:
+        runs.append(run.pk)
+        number = run.weights.removeprefix(VERSION) if run.weights.startswith(VERSION) else ""
+        run = TrainingRun.objects.filter(model_version__number=number).first() if number.isdigit() else None
+    return runs
 
 
 def _add_images(evaluation: Evaluation, *, answers: Answers) -> None:

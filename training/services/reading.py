@@ -20,6 +20,7 @@ from training.learning.judging import Features, compute_features, predicted_clas
 from training.learning.metrics import Judgement, Neighbours, judge, nearest
 from training.services.images import RunImage
 
+NOTHING_SEEN = "The network sees nothing in the test images, or none of the images are there any more."
 BY_CLASSIFIER, BY_NEIGHBOUR = "classifier", "nearest neighbour"
 
 
@@ -80,12 +81,15 @@ class Reader:
 
 def answers(reader: Reader, *, asked: Read, kept: Read) -> Answers:
     """Judge the embeddings, and beside them the features that they are projected from."""
+    if not (asked.images and kept.images):
+        raise JobFailed(NOTHING_SEEN)
     neighbours = nearest(asked.seen.embeddings, kept.seen.embeddings)
-    nearest_labels = [kept.labels[row] for row in neighbours.indices[:, 0]]
+    asked_labels, kept_labels = asked.labels, kept.labels
+    nearest_labels = [kept_labels[row] for row in neighbours.indices[:, 0]]
     predicted, accuracy_by = reader.predictions(asked.seen.features.raw, nearest_labels=nearest_labels)
 
     def judged(found: Neighbours) -> Judgement:
-        return judge(query_labels=asked.labels, gallery_labels=kept.labels, neighbours=found, predicted=predicted)
+        return judge(query_labels=asked_labels, gallery_labels=kept_labels, neighbours=found, predicted=predicted)
 
     judgement = judged(neighbours)
     unprojected = judged(nearest(asked.seen.features.normalised, kept.seen.features.normalised))

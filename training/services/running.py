@@ -6,13 +6,13 @@ folder, the model version. A worker that is killed costs at most the epoch it wa
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
@@ -20,11 +20,12 @@ from django.db import transaction
 from retrieval.models import ModelVersion
 from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job
-from retrieval.services.versions import store_version
-from retrieval.storage import NO_SPACE, work_folder
+from retrieval.services.versions import retire_model_version, store_version
+from retrieval.storage import work_folder
 from training.models import EpochMetrics, SplitImage, TrainingRun
-from training.services.images import Parts, RunImage, images_of
+from training.services.images import Parts, RunImage, images_of, sample
 from training.services.judging import judge_in_run
+from training.services.reasons import spoken_reasons
 from training.services.starting import RunRefused, weights_path
 from training.services.watching import Watch
 
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
     from training.learning.loop import EpochResult, Hooks
     from training.learning.recipe import Recipe
 
+logger = logging.getLogger(__name__)
 Phase, Part = TrainingRun.Phase, SplitImage.Part
 # What is shown of a version wherever it is named; the whole report is that of its evaluation.
 SUMMARY = ("queries", "gallery", "accuracy", "accuracy_by", "p_at", "map_at_20")
-# Enough to see what reaches a fresh layer.
+MOST_FOR_PROJECTION = 20_000
+# Enough to see what reaches a layer.
 _SAMPLE = 32
-LOW_DISK = "The disk is full: nothing of this run was put into service. Free some space and start it again."
-NO_MEMORY = "The memory of the graphics card is not enough: choose a smaller batch size."
 
 
 def run_folder(run: TrainingRun) -> Path:
@@ -52,63 +53,59 @@ def train_run(run: TrainingRun, *, progress: jobs.Progress = jobs.silent) -> Non
     """Do the work of a claimed run, or what is left of it. Raises JobFailed with the reason, JobCancelled."""
     watch = Watch(run, progress=progress)
     _remove_checkpoints(but=run)
-    with _reasons():
-        parts = images_of(run, on_progress=lambda done, total: watch(done, total, phase=Phase.READING))
-        if run.model_version is None:
-            _train(run, parts=parts, watch=watch)
-        _judge(run, parts=parts, watch=watch)
-    _finish(run)
-    _remove_checkpoints(but=None)
+    try:
+        with spoken_reasons():
+            parts = images_of(run, on_progress=lambda done, total: watch(done, total, phase=Phase.READING))
+            if run.model_version is None:
+                _train(run, parts=parts, watch=watch)
+            report = _judge(run, parts=parts, watch=watch)
+        _finish(run, report=report)
+    except jobs.JobCancelled:
+        # Nobody wants what it has made; without figures it could not be judged either.
+        if run.model_version:
+            retire_model_version(run.model_version)
+        _remove_checkpoints(but=None)
+        raise
+    except jobs.JobFailed:
+        _remove_checkpoints(but=None)
+        raise
+    shutil.rmtree(run_folder(run), ignore_errors=True)
 
 
 def _remove_checkpoints(*, but: TrainingRun | None) -> None:
-    """Of runs that are over, however they ended: one takes more than a gigabyte, and one run is unfinished at most."""
+    """Of runs that are over, however they ended: one takes gigabytes, and one run is unfinished at most."""
     kept = run_folder(but).name if but else ""
     for folder in (settings.WORK_DIR / "training").glob("*"):
         if folder.name != kept:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _judge(run: TrainingRun, *, parts: Parts, watch: Watch) -> None:
-    """Judge the new version, and the active one on the same test images: the two are compared before a switch."""
+def _judge(run: TrainingRun, *, parts: Parts, watch: Watch) -> dict[str, Any]:
+    """Judge the new version and return its report; then the active one on the same test images, to compare them."""
     jobs.beat(run, phase=Phase.JUDGING)
-    for version in filter(None, (run.model_version, ModelVersion.objects.active())):
-        judge_in_run(run, version=version, parts=parts, watch=watch)
+    version, active = run.model_version, ModelVersion.objects.active()
+    if version is None:
+        raise jobs.ClaimLost(f"training run {run.pk}: its model version was deleted")
+    report = judge_in_run(run, version=version, parts=parts, watch=watch).report
+    if active and active != version:
+        try:
+            judge_in_run(run, version=active, parts=parts, watch=watch)
+        except jobs.JobFailed as error:
+            # A broken version in service is no reason to lose its successor.
+            logger.warning("model version %s not judged beside %s: %s", active.pk, version.pk, error)
+    return report
 
 
 @transaction.atomic
-def _finish(run: TrainingRun) -> None:
+def _finish(run: TrainingRun, *, report: dict[str, Any]) -> None:
     """The run is done, and the new version is being embedded beside the active one."""
     version = run.model_version
     if version is None:
         raise jobs.ClaimLost(f"training run {run.pk}: its model version was deleted")
-    report = run.evaluations.get(model_version=version).report
     version.metrics = {name: report[name] for name in SUMMARY}
     version.save(update_fields=["metrics"])
     create_index_job(version=version, publish=True)
     jobs.finish(run, phase=Phase.WAITING)
-
-
-@contextmanager
-def _reasons() -> Iterator[None]:
-    """Turn what may happen on the way into the reason of the run, in words for people."""
-    import torch
-
-    from retrieval.network.errors import NetworkError
-    from training.learning.learner import TrainingDiverged
-
-    try:
-        yield
-    except NetworkError as error:
-        raise jobs.JobFailed(error.reason) from error
-    except (TrainingDiverged, RunRefused) as error:
-        raise jobs.JobFailed(str(error)) from error
-    except torch.OutOfMemoryError as error:
-        raise jobs.JobFailed(NO_MEMORY) from error
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
-        raise jobs.JobFailed(LOW_DISK) from error
 
 
 def _train(run: TrainingRun, *, parts: Parts, watch: Watch) -> None:
@@ -165,18 +162,24 @@ def _hooks(run: TrainingRun, *, watch: Watch) -> Hooks:
 
 
 def _network(run: TrainingRun, *, recipe: Recipe, training: list[RunImage]) -> tuple[VGG, Preprocessing, LoadReport]:
-    """The network with the weights that the run begins with. Raises NetworkError, RunRefused."""
+    """The network with the weights that the run begins with, its head fresh. Raises NetworkError, JobFailed."""
     from retrieval.network.preprocessing import CAFFE, TORCHVISION, preprocessing_for
     from retrieval.network.vgg import build_network
     from retrieval.network.weights import initial_weights
 
-    source = weights_path(run.weights) or run.weights
+    try:
+        source = weights_path(run.weights) or run.weights
+    except RunRefused as error:
+        raise jobs.JobFailed(str(error)) from error
     network = build_network(recipe.architecture, classes=len(run.classes), seed=recipe.seed)
+    head = copy.deepcopy(network.classifier[-1])
     report = initial_weights(network, source=source)  # type: ignore[arg-type]
+    # What the outputs of other weights mean is not known, even where there are as many of them.
+    network.classifier[-1] = head
     preprocessing = preprocessing_for(source, otherwise=CAFFE if run.caffe_preprocessing else TORCHVISION)
     fresh = report.fresh_layers()
     _check_frozen(network, blocks=recipe.frozen_blocks, fresh=fresh)
-    _scale(network, preprocessing=preprocessing, images=training[:: max(1, len(training) // _SAMPLE)])
+    _scale(network, preprocessing=preprocessing, images=sample(training, most=_SAMPLE))
     return network, preprocessing, report
 
 
@@ -187,7 +190,7 @@ def _check_frozen(network: VGG, *, blocks: int, fresh: set[str]) -> None:
     names = {id(layer): name for name, layer in network.named_modules()}
     missing = [name for layer in frozen if (name := names[id(layer)]) in fresh]
     if missing:
-        raise RunRefused(
+        raise jobs.JobFailed(
             f"The first {blocks} blocks cannot be frozen: the weights do not hold all of their layers ({missing[0]} is "
             "the first that is missing). Freeze fewer blocks, or choose other weights."
         )
@@ -199,7 +202,7 @@ def _scale(network: VGG, *, preprocessing: Preprocessing, images: list[RunImage]
     from retrieval.network.preprocessing import load_image, prepare
     from training.learning.scaling import scale_layers
 
-    pixels = np.stack([load_image(image.path, preprocessing=preprocessing) for image in images[:_SAMPLE]])
+    pixels = np.stack([load_image(image.path, preprocessing=preprocessing) for image in images])
     scale_layers(network, sample=prepare(pixels, preprocessing=preprocessing))
 
 
@@ -208,13 +211,15 @@ def _store(
 ) -> None:
     """Fit the projection on the training part, save everything as one file, and add the model version."""
     from retrieval.network.embedder import Embedder
+    from retrieval.network.projection import fit_projection
     from retrieval.network.version_file import save_version
-    from training.learning.judging import compute_features, projection_of
+    from training.learning.judging import compute_features
 
     embedder = Embedder(network, preprocessing=preprocessing, projection=None)
-    paths = [image.path for image in training]
+    # Principal directions of more images are the same, and their features would not fit into memory.
+    paths = [image.path for image in sample(training, most=MOST_FOR_PROJECTION)]
     features = compute_features(embedder, paths, on_progress=lambda done: watch(done, len(paths), phase=Phase.STORING))
-    projection = projection_of(features.normalised, seed=run.recipe["seed"])
+    projection = fit_projection(features.normalised, seed=run.recipe["seed"])
     with work_folder() as folder:
         path = folder / "version.safetensors"
         digest = save_version(

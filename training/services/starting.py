@@ -33,7 +33,7 @@ def weights_choices() -> list[tuple[str, str]]:
     """(value, words) of everything that a run can start from here."""
     folder = weights_folder()
     files = sorted(path.name for path in folder.glob("*") if path.suffix in WEIGHTS_SUFFIXES)
-    versions = ModelVersion.objects.exclude(weights="").exclude(weights=None)
+    versions = ModelVersion.objects.exclude(weights="")
     return [
         ("imagenet", "ImageNet (downloaded once)"),
         *((f"{VERSION}{version.number}", f"Model version {version.number}") for version in versions),
@@ -72,7 +72,7 @@ def start_run(
 ) -> TrainingRun:
     """Add a run and send it to the trainer; `publish` false leaves it to the caller. Raises RunRefused."""
     chosen = list(datasets)
-    complete = _complete(recipe, weights=weights)
+    complete = complete_recipe(recipe, weights=weights)
     weights_path(weights)
     check_classes(chosen)
     run = TrainingRun(
@@ -86,7 +86,9 @@ def start_run(
                 jobs.enqueue(run)
     except IntegrityError as error:
         other = unfinished_run()
-        raise RunRefused(ANOTHER_RUNS.format(pk=other.pk if other else "")) from error
+        if other is None:
+            raise
+        raise RunRefused(ANOTHER_RUNS.format(pk=other.pk)) from error
     return run
 
 
@@ -94,8 +96,8 @@ def unfinished_run() -> TrainingRun | None:
     return TrainingRun.objects.filter(status__in=(JobStatus.QUEUED, JobStatus.RUNNING)).first()
 
 
-def _complete(recipe: dict[str, object], *, weights: str) -> Recipe:
-    """The recipe with its defaults. Random weights are never frozen: nothing would be learnt in them."""
+def complete_recipe(recipe: dict[str, object], *, weights: str) -> Recipe:
+    """The recipe with its defaults; with random weights no block is frozen. Raises RunRefused."""
     if weights == "none":
         recipe = {"frozen_blocks": 0} | recipe
     try:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -12,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRefresh
 
 from retrieval.models import JobStatus, ModelVersion
+from retrieval.services.versions import VersionRefused
 from training.models import TrainingRun
 from training.results import class_differences, figure_differences, image_differences
 from training.services.judging import request_evaluation
@@ -91,9 +93,12 @@ def _differences(sides: list[dict[str, Any]]) -> dict[str, Any]:
 def _request_evaluation(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("training.add_evaluation"):
         raise PermissionDenied
-    run = get_object_or_404(TrainingRun, pk=_number(request, "run"))
+    run = get_object_or_404(TrainingRun, pk=_number(request, "run"), status=JobStatus.DONE)
     version = get_object_or_404(ModelVersion, number=_number(request, "version"))
-    request_evaluation(version=version, run=run)
+    try:
+        request_evaluation(version=version, run=run)
+    except VersionRefused as refused:
+        messages.error(request, str(refused))
     chosen = QueryDict(mutable=True)
     chosen.update({"run": str(run.pk), **{name: request.POST.get(name, "") for name in ("a", "b")}})
     return redirect(f"{reverse('version_compare')}?{chosen.urlencode()}")

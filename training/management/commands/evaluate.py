@@ -7,6 +7,7 @@ from django.core.management.base import CommandError
 from retrieval.management.base import ReportingCommand, model_version, progress_bar
 from retrieval.models import JobStatus, ModelVersion
 from retrieval.services import jobs
+from retrieval.services.indexing import create_index_job, work_on_index_job
 from retrieval.services.versions import active_version
 from training.models import Evaluation, TrainingRun
 from training.services.judging import evaluate_version
@@ -61,6 +62,9 @@ class Command(ReportingCommand):
     def _on_folder(self, version: ModelVersion, *, folder: Path) -> Evaluation:
         from training.services.elsewhere import judge_folder
 
+        # A gallery of which a part is missing yet would give figures of that part.
+        with progress_bar("images to index") as progress:
+            work_on_index_job(create_index_job(version=version, publish=False), progress=progress)
         with progress_bar("images") as progress:
             return judge_folder(version, folder=folder.resolve(), progress=progress)
 

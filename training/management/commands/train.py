@@ -1,3 +1,4 @@
+import time
 from argparse import ArgumentParser
 from dataclasses import fields
 from pathlib import Path
@@ -10,8 +11,9 @@ from retrieval.models import Dataset, JobStatus
 from retrieval.services import jobs
 from training.learning.recipe import ARCHITECTURES, AUGMENTATIONS, BLOCKS, SCHEDULES, Recipe
 from training.models import TrainingRun
+from training.results import result_of
 from training.services.running import train_run
-from training.services.starting import RunRefused, start_run, unfinished_run
+from training.services.starting import RunRefused, complete_recipe, start_run, unfinished_run
 from training.services.words import lines_of_report
 
 # Options that set the recipe's field of the same name: type, metavar or choices, help.
@@ -20,6 +22,8 @@ NUMBERS: dict[str, tuple[type, str]] = {
     "patience": (int, "epochs without a better validation result that end the training"),
     "batch_size": (int, "images a step"),
     "learning_rate": (float, "the highest of the schedule"),
+    "momentum": (float, "how much of the last step goes into the next one"),
+    "gradient_clip": (float, "longer gradients are shortened to it"),
     "weight_decay": (float, "pull of the weights towards zero"),
     "dropout": (float, "share of dense features that are dropped while training"),
     "label_smoothing": (float, "share of certainty that is given to the other classes"),
@@ -58,6 +62,8 @@ class Command(ReportingCommand):
                 # Otherwise the trainer would take it for interrupted, and go on with it.
                 raise jobs.JobCancelled from stop
         run.refresh_from_db()
+        if not run.is_finished:
+            raise jobs.JobFailed(f"The trainer goes on with run {run.pk}: see its page.")
         if run.status != JobStatus.DONE or run.model_version is None:
             raise jobs.JobFailed(run.reason or "The training was cancelled.")
         return _report(run)
@@ -82,20 +88,23 @@ class Command(ReportingCommand):
             other = unfinished_run()
             if other is None:
                 raise CommandError(str(error)) from error
-            run = self._left_behind(other, datasets=chosen, weights=weights, recipe=recipe)
+            complete = complete_recipe(recipe, weights=weights).to_dict()
+            asked = (set(chosen), weights, complete, options["caffe"])
+            run = self._left_behind(other, asked=asked)
         claimed = jobs.claim(TrainingRun, run.pk)
         if claimed is None:
             raise CommandError(ANOTHER.format(pk=run.pk))
         return claimed
 
-    def _left_behind(
-        self, run: TrainingRun, *, datasets: list[Dataset], weights: str, recipe: dict[str, Any]
-    ) -> TrainingRun:
-        """The unfinished run, if it is the same and nobody works on it. Raises CommandError."""
-        jobs.sweep()
-        run.refresh_from_db()
-        same = (set(run.datasets.all()), run.weights) == (set(datasets), weights)
-        same = same and all(run.recipe[name] == value for name, value in recipe.items())
+    def _left_behind(self, run: TrainingRun, *, asked: tuple[object, ...]) -> TrainingRun:
+        """The unfinished run, if it is the same and nobody works on it any more. Raises CommandError."""
+        same = asked == (set(run.datasets.all()), run.weights, run.recipe, run.caffe_preprocessing)
+        beat = run.heartbeat_at
+        while same and run.status == JobStatus.RUNNING and run.heartbeat_at == beat:
+            # A worker that was killed holds its lease for some seconds more.
+            time.sleep(1)
+            jobs.sweep()
+            run.refresh_from_db()
         if not same or run.status != JobStatus.QUEUED:
             raise CommandError(ANOTHER.format(pk=run.pk))
         self.stderr.write(f"Going on with training run {run.pk}, which was interrupted.")
@@ -120,7 +129,7 @@ class Command(ReportingCommand):
 def _report(run: TrainingRun) -> dict[str, Any]:
     columns = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
     version = run.model_version
-    evaluation = run.evaluations.get(model_version=version)
+    evaluation = result_of(run)
     return {
         "run": run.pk,
         "model_version": version.number if version else None,
@@ -128,5 +137,5 @@ def _report(run: TrainingRun) -> dict[str, Any]:
         "epochs": list(run.epochs.values(*columns)),
         "stopped_early": run.stopped_early,
         "best_epoch": run.best_epoch.epoch if run.best_epoch else None,
-        "test": {"model_version": version.number if version else None, **evaluation.report},
+        "test": {"model_version": version.number if version else None, **(evaluation.report if evaluation else {})},
     }

@@ -1,0 +1,38 @@
+"""What may go wrong while a network is trained or judged, as the reason of the job: words for people."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from retrieval.services.jobs import JobFailed
+from retrieval.storage import NO_SPACE
+
+LOW_DISK = "The disk is full: nothing of this was put into service. Free some space and start it again."
+NO_MEMORY = "The memory is not enough: choose a smaller batch size, or give the trainer more memory."
+IMAGE_GONE = "An image was deleted or damaged in the meantime: start it again without it."
+# What PyTorch calls a decoding process that the kernel has killed, and memory that it did not get.
+_MEMORY_WORDS = ("DataLoader worker", "not enough memory", "can't allocate memory", "out of memory")
+
+
+@contextmanager
+def spoken_reasons() -> Iterator[None]:
+    """Raise JobFailed for what has a reason that people can do something about; all else passes."""
+    from retrieval.network.errors import NetworkError, PreviewUnreadable
+    from training.learning.learner import TrainingDiverged
+
+    try:
+        yield
+    except PreviewUnreadable as error:
+        # Not its own words: from a decoding process it comes with a whole traceback.
+        raise JobFailed(IMAGE_GONE) from error
+    except NetworkError as error:
+        raise JobFailed(error.reason) from error
+    except TrainingDiverged as error:
+        raise JobFailed(str(error)) from error
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _MEMORY_WORDS):
+            raise
+        raise JobFailed(NO_MEMORY) from error
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise JobFailed(LOW_DISK) from error

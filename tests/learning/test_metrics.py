@@ -40,16 +40,6 @@ def test_nearest_finds_what_a_full_sort_finds(at_once: int, monkeypatch: pytest.
     assert (found.indices.dtype, found.similarities.dtype) == (np.int64, np.float32)
 
 
-def test_a_query_of_the_gallery_leaves_itself_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_SIMILARITIES_AT_ONCE", 60)
-    gallery = drawn_rows(12, seed=0)
-    own = np.arange(12)[::-1].copy()
-    found = nearest(gallery[own], gallery, exclude=own)
-    assert found.indices.shape == (12, 11)
-    assert [set(row) for row in found.indices] == [set(range(12)) - {index} for index in own]
-    assert np.isfinite(found.similarities).all()
-
-
 def test_a_small_gallery_gives_fewer() -> None:
     found = nearest(drawn_rows(4, seed=0), drawn_rows(7, seed=1))
     assert found.indices.shape == found.similarities.shape == (4, 7)
@@ -59,8 +49,6 @@ def test_an_empty_gallery_has_no_answer() -> None:
     one = drawn_rows(1, seed=0)
     with pytest.raises(ValueError, match="no image"):
         nearest(one, one[:0])
-    with pytest.raises(ValueError, match="no image"):
-        nearest(one, one, exclude=np.array([0]))
 
 
 def test_precision_counts_the_ranks_there_are() -> None:
@@ -140,15 +128,6 @@ def test_a_judgement_by_hand() -> None:
         "map_at_20": pytest.approx(ap[1]),
     }
     assert told["per_class"]["pet"]["accuracy"] == 0
-
-
-def test_a_query_of_the_gallery_is_not_relevant_to_itself() -> None:
-    gallery, labels = drawn_rows(4, seed=0), ["a", "a", "b", "b"]
-    own = np.arange(4)
-    found = nearest(gallery, gallery, exclude=own)
-    judged = judge(query_labels=labels, gallery_labels=labels, neighbours=found, predicted=labels, exclude=own)
-    rank = [row.tolist().index(partner) + 1 for row, partner in zip(found.indices, [1, 0, 3, 2], strict=True)]
-    assert judged.ap_at_20 == pytest.approx([1 / each for each in rank])
 
 
 def test_only_twenty_ranks_are_judged() -> None:

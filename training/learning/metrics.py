@@ -24,15 +24,13 @@ class Neighbours(NamedTuple):
         return type(self)(self.indices[queries], self.similarities[queries])
 
 
-def nearest(
-    queries: np.ndarray, gallery: np.ndarray, *, k: int = RANKS, exclude: np.ndarray | None = None
-) -> Neighbours:
+def nearest(queries: np.ndarray, gallery: np.ndarray, *, k: int = RANKS) -> Neighbours:
     """Return the k most similar gallery rows of each query by exact search, fewer where the gallery has fewer.
 
-    Both are (n, w) float32, L2-normalised. `exclude` is the index in the gallery that each query leaves out: itself.
-    Memory stays bounded: some 300 MB beside the arguments. Raises ValueError when nothing is left to compare with.
+    Both are (n, w) float32, L2-normalised. Memory stays bounded: some 300 MB beside the arguments. Raises ValueError
+    for an empty gallery.
     """
-    k = min(k, len(gallery) - (exclude is not None))
+    k = min(k, len(gallery))
     if k < 1:
         raise ValueError("The gallery has no image to compare with.")
     columns = torch.from_numpy(gallery).T
@@ -42,8 +40,6 @@ def nearest(
     for start in range(0, len(queries), rows_at_once):
         block = slice(start, start + rows_at_once)
         scores = torch.from_numpy(queries[block]) @ columns
-        if exclude is not None:
-            scores[torch.arange(len(scores)), torch.from_numpy(exclude[block])] = -torch.inf
         best = scores.topk(k, dim=1)
         indices[block], similarities[block] = best.indices.numpy(), best.values.numpy()
     return Neighbours(indices, similarities)
@@ -113,14 +109,11 @@ def judge(
     gallery_labels: Sequence[str],
     neighbours: Neighbours,
     predicted: Sequence[str],
-    exclude: np.ndarray | None = None,
 ) -> Judgement:
-    """Judge the first 20 neighbours and the predictions of the queries; `exclude` as `nearest` had it."""
+    """Judge the first 20 neighbours and the predictions of the queries."""
     true, gallery, guessed = _texts(query_labels), _texts(gallery_labels), _texts(predicted)
     relevant = gallery[neighbours.indices[:, :RANKS]] == true[:, None]
     in_gallery = _occurrences(true, among=gallery)
-    if exclude is not None:
-        in_gallery -= gallery[exclude] == true
     correct = guessed == true
     p_at_20 = precision_at(relevant, k=RANKS)
     ap_at_20 = average_precision_at(relevant, relevant_in_gallery=in_gallery)

@@ -220,7 +220,6 @@ def test_another_evaluation_of_the_new_version_does_no_harm(start: Callable[...,
     assert run.model_version.metrics["queries"] == 8
 
 
-@pytest.mark.django_db(transaction=True)
 def test_a_run_that_is_cancelled_while_it_is_judged_makes_no_version(
     start: Callable[..., TrainingRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:

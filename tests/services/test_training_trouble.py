@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion
 from retrieval.services import jobs
+from retrieval.services.versions import activate_model_version
 from tests.services.conftest import ImportFolder, small_disk_at
 from tests.services.training import RECIPE, work
 from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
@@ -233,6 +234,22 @@ def test_a_run_that_is_cancelled_while_it_is_judged_makes_no_version(
     run = work(run, progress=cancel)
     assert run.status == JobStatus.CANCELLED
     assert [version.status for version in ModelVersion.objects.all()] == ["retired"]
+
+
+def test_a_version_that_is_in_service_already_survives_the_cancelling_of_its_run(
+    start: Callable[..., TrainingRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.services.watching.TELL_SECONDS", 0)
+    run = start(epochs=1)
+
+    def activate_and_cancel(done: int, total: int | None) -> None:
+        if made := ModelVersion.objects.first():
+            activate_model_version(made)
+            jobs.cancel(run)
+
+    run = work(run, progress=activate_and_cancel)
+    assert (run.status, run.reason) == (JobStatus.CANCELLED, "")
+    assert ModelVersion.objects.active() == run.model_version
 
 
 def test_a_run_whose_images_are_gone_is_not_divided_anew(start: Callable[..., TrainingRun]) -> None:

@@ -47,7 +47,7 @@ class Comparison:
         yield "64 principal components, 1-NN", self._judged(baselines.pca_knn, *self._read(_pixels))
         network = build_network(architecture, classes=2, seed=self._seed)
         untrained = Embedder(network, preprocessing=TORCHVISION, projection=None)
-        rows = self._read(lambda paths: compute_features(untrained, paths).raw)
+        rows = self._read(lambda paths: _features(untrained, paths=paths))
         yield "untrained network, 1-NN", self._judged(baselines.network_knn, *rows)
         blocks, preprocessing = _with_weights(network, weights=weights, caffe=caffe)
         if blocks:
@@ -71,6 +71,14 @@ class Comparison:
 def _pixels(paths: list[Path], *, preprocessing: Preprocessing = TORCHVISION) -> Iterator[np.ndarray]:
     with ThreadPoolExecutor(_DECODERS) as pool:
         yield from pool.map(lambda path: load_image(path, preprocessing=preprocessing), paths)
+
+
+def _features(embedder: Embedder, *, paths: list[Path]) -> np.ndarray:
+    """One row for each path, (n, width) float32: of zeros where the network sees nothing."""
+    found = compute_features(embedder, paths)
+    features = np.zeros((len(paths), embedder.width), dtype=np.float32)
+    features[found.rows] = found.raw
+    return features
 
 
 def _with_weights(network: VGG, *, weights: str, caffe: bool) -> tuple[int, Preprocessing]:

@@ -10,6 +10,7 @@ import copy
 import logging
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from django.db import transaction
 from retrieval.models import ModelVersion
 from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job
-from retrieval.services.versions import retire_model_version, store_version
+from retrieval.services.versions import VersionInUse, retire_model_version, store_version
 from retrieval.storage import work_folder
 from training.models import EpochMetrics, SplitImage, TrainingRun
 from training.services.images import Parts, RunImage, images_of, sample
@@ -61,9 +62,10 @@ def train_run(run: TrainingRun, *, progress: jobs.Progress = jobs.silent) -> Non
             report = _judge(run, parts=parts, watch=watch)
         _finish(run, report=report)
     except jobs.JobCancelled:
-        # Nobody wants what it has made; without figures it could not be judged either.
-        if run.model_version:
-            retire_model_version(run.model_version)
+        # Nobody wants what it has made, unless somebody has put it into service meanwhile.
+        with suppress(VersionInUse):
+            if run.model_version:
+                retire_model_version(run.model_version)
         _remove_checkpoints(but=None)
         raise
     except jobs.JobFailed:

@@ -1,8 +1,8 @@
 """Random changes of a training image that leave its anatomy as it is, drawn from torch's own generator.
 
-"light" is small shifts, scales and brightness. "strong" also hides where an image came from: resolution, sharpness,
-compression, window, contrast, background, borders and noise say which scanner and which export it went through, and a
-network that learns those finds nothing in the images of another hospital.
+"light" is small shifts, scales and brightness. "strong" also hides where an image came from: framing, resolution,
+sharpness, compression, window, contrast, background, borders and noise say which scanner and which export it went
+through, and a network that learns those finds nothing in the images of another hospital.
 """
 
 import io
@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
+
+from training.learning.content import content_box
 
 SIDE = 224
 
@@ -39,8 +41,8 @@ def _light() -> list[nn.Module]:
 
 def _strong() -> list[nn.Module]:
     return [
-        Margin(share=0.5, most=0.35),
-        v2.RandomResizedCrop((SIDE, SIDE), scale=(0.35, 1.0), ratio=(0.75, 1.33)),
+        v2.RandomChoice([Framing(least=-0.06, most=0.12), Margin(share=0.5, most=0.35)], p=[0.6, 0.4]),
+        v2.RandomResizedCrop((SIDE, SIDE), scale=(0.55, 1.0), ratio=(0.75, 1.33)),
         v2.RandomApply([Turn(degrees=15)], p=0.5),
         Window(),
         v2.RandomGrayscale(p=0.3),
@@ -60,6 +62,23 @@ def _uniform(low: float, high: float) -> float:
 
 def _happens(share: float) -> bool:
     return torch.rand(()).item() < share
+
+
+class Framing(nn.Module):
+    """The body alone: cut at its own borders, from a little inside (`least`) to a little outside (`most`) of them.
+
+    One source leaves air around a head and shows its holder, another fills the picture with it.
+    """
+
+    def __init__(self, *, least: float, most: float) -> None:
+        super().__init__()
+        self.least, self.most = least, most
+
+    def forward(self, image: Tensor) -> Tensor:
+        top, bottom, left, right = content_box(image.float().mean(dim=0).numpy())
+        above, below = (round((bottom - top) * _uniform(self.least, self.most)) for _ in range(2))
+        before, behind = (round((right - left) * _uniform(self.least, self.most)) for _ in range(2))
+        return image[..., max(0, top - above) : bottom + below, max(0, left - before) : right + behind]
 
 
 class Margin(nn.Module):

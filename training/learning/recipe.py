@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 ARCHITECTURES = ("published", "vgg16", "narrow")
+OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("one_cycle", "constant")
 AUGMENTATIONS = ("none", "light", "strong")
 BLOCKS = 5
@@ -16,11 +17,13 @@ class RecipeRefused(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Stochastic gradient descent with momentum on cross-entropy, and how it is regularised and ended.
+    """Gradient descent on cross-entropy, and how it is regularised and ended.
 
     `frozen_blocks` first blocks of convolutions keep the weights they start with. `patience` epochs without a better
     validation result end the run. `learning_rate` is the highest of the schedule: "one_cycle" rises to it and falls to
     almost nothing over `epochs` (Smith and Topin 2019). Gradients longer than `gradient_clip` are shortened to it.
+    "sgd" is the published optimiser; "adamw" (Loshchilov and Hutter 2019) needs a learning rate some 30 times smaller,
+    and takes `momentum` for its first moment.
     Raises RecipeRefused.
     """
 
@@ -29,6 +32,7 @@ class Recipe:
     epochs: int = 25
     patience: int = 5
     batch_size: int = 32
+    optimiser: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 0.01
     schedule: Literal["one_cycle", "constant"] = "one_cycle"
     momentum: float = 0.9
@@ -63,7 +67,12 @@ class Recipe:
         return cls(**values)
 
 
-_CHOICES = {"architecture": ARCHITECTURES, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS}
+_CHOICES = {
+    "architecture": ARCHITECTURES,
+    "optimiser": OPTIMISERS,
+    "schedule": SCHEDULES,
+    "augmentation": AUGMENTATIONS,
+}
 LIMITS: dict[str, tuple[float, float]] = {
     "frozen_blocks": (0, BLOCKS),
     "epochs": (1, 1000),

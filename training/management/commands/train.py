@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from retrieval.management.base import ReportingCommand, progress_bar
 from retrieval.models import Dataset, JobStatus
 from retrieval.services import jobs
-from training.learning.recipe import ARCHITECTURES, AUGMENTATIONS, BLOCKS, SCHEDULES, Recipe
+from training.learning.recipe import ARCHITECTURES, AUGMENTATIONS, BLOCKS, OPTIMISERS, SCHEDULES, Recipe
 from training.models import TrainingRun
 from training.results import result_of
 from training.services.running import train_run
@@ -29,7 +29,12 @@ NUMBERS: dict[str, tuple[type, str]] = {
     "label_smoothing": (float, "share of certainty that is given to the other classes"),
     "seed": (int, "of the split, the random weights and the order"),
 }
-CHOICES = {"architecture": ARCHITECTURES, "schedule": SCHEDULES, "augmentation": AUGMENTATIONS}
+CHOICES = {
+    "architecture": ARCHITECTURES,
+    "optimiser": OPTIMISERS,
+    "schedule": SCHEDULES,
+    "augmentation": AUGMENTATIONS,
+}
 ANOTHER = "Training run {pk} is under way. Wait for it, or cancel it on its page; then start this one."
 
 

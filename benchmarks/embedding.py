@@ -17,11 +17,12 @@ from benchmarks.measuring import interleaved, median, seconds_of
 from benchmarks.passes import bare_pass, device_details, plain_pass
 from benchmarks.pictures import smooth_pictures, write_smooth_pngs
 from benchmarks.report import Report
+from retrieval.network.architectures import ARCHITECTURES
 from retrieval.network.embedder import Embedder
 from retrieval.network.preprocessing import TORCHVISION, load_image
 from retrieval.network.projection import fit_projection
 from retrieval.network.version_file import save_version
-from retrieval.network.vgg import ARCHITECTURES, VGG, build_network
+from retrieval.network.vgg import VGG, build_network
 
 _PREVIEW_SIDES = (320, 1024)
 _QUERY_RUNS = 15

@@ -24,9 +24,10 @@ from benchmarks.measuring import median, seconds_of
 from benchmarks.passes import device_details
 from benchmarks.pictures import write_smooth_pngs
 from benchmarks.report import Report, has_bf16
+from retrieval.network.architectures import ARCHITECTURES
 from retrieval.network.execution import best_device
 from retrieval.network.preprocessing import TORCHVISION
-from retrieval.network.vgg import ARCHITECTURES, VGG, build_network, split_at_block
+from retrieval.network.vgg import VGG, build_network, split_at_block
 from training.learning.data import LabelledImages
 from training.learning.loop import Environment, Task, train
 from training.learning.recipe import Recipe

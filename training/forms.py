@@ -8,7 +8,8 @@ from django import forms
 from django.db.models import Exists, Max, OuterRef
 
 from retrieval.models import Dataset, MedicalImage
-from training.learning.recipe import ARCHITECTURES, AUGMENTATIONS, BLOCKS, LIMITS, OPTIMISERS, SCHEDULES, Recipe
+from retrieval.network.architectures import ARCHITECTURES
+from training.learning.recipe import AUGMENTATIONS, BLOCKS, LIMITS, OPTIMISERS, SCHEDULES, Recipe
 from training.models import TrainingRun
 from training.services.starting import RunRefused, check_classes, weights_choices
 
@@ -72,7 +73,7 @@ class StartForm(forms.Form):
     )
     architecture = _choice(
         "architecture",
-        ARCHITECTURES,
+        tuple(ARCHITECTURES),
         label="Network",
         help_text="The published network is VGG16 with one more convolution and one more dense layer.",
     )

@@ -7,7 +7,8 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from retrieval.network.vgg import INPUT_SIDE, VGG
+from retrieval.network.architectures import INPUT_SIDE
+from retrieval.network.vgg import VGG
 
 Precision = Literal["auto", "float32", "bfloat16"]
 # Prepared images (n, 3, 224, 224), channels_last -> features (n, width).

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from retrieval.network.architectures import INPUT_SIDE
 from retrieval.network.errors import PreviewUnreadable, WeightsRefused
 from retrieval.network.tensor_files import read_metadata
-from retrieval.network.vgg import INPUT_SIDE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from retrieval.network.errors import WeightsRefused
+from retrieval.network.headers import is_pytorch
 
 # The key of the file's metadata under which a model version is described.
 METADATA_KEY = "model_version"
-_ZIP = b"PK\x03\x04"
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -25,7 +25,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     What it is, is told from its first bytes and not from its name. Raises WeightsRefused.
     """
-    return _read_pytorch(path) if _is_pytorch(path) else _read_safetensors(path)
+    return _read_pytorch(path) if is_pytorch(path) else _read_safetensors(path)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
     Raises WeightsRefused for a damaged file and for a description that is not a JSON object.
     """
-    if _is_pytorch(path):
+    if is_pytorch(path):
         return {}
     try:
         with safe_open(path, framework="pt") as file:
@@ -63,17 +63,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _is_pytorch(path: Path) -> bool:
-    """Whether this is a PyTorch file: a zip archive, or a bare pickle, which begins with its protocol number."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except OSError as error:
-        raise WeightsRefused(f"{path.name} cannot be read.") from error
-    # A safetensors file is a length of eight bytes and then a JSON object.
-    return head.startswith(_ZIP) or (head.startswith(b"\x80") and not head.endswith(b"{"))
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

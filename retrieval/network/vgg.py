@@ -5,60 +5,12 @@ first block and one more 4096-wide dense layer. Module names follow torchvision'
 same state-dict keys.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-INPUT_SIDE = 224
-_POOLED_SIDE = INPUT_SIDE // 2**5
+from retrieval.network.architectures import ARCHITECTURES, KERNEL_SIDE, POOLED_SIDE, Architecture
+
 _DROPOUT = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """The widths of a network, and the layers that it has beyond VGG16.
-
-    `blocks` are the widths of the convolutions, a 2x2 max-pool after each block; `dense` those of the hidden dense
-    layers. `added` names the layers that start as the identity: after a ReLU the identity changes nothing, so that
-    with VGG16's weights in all other layers the network computes what VGG16 computes.
-    """
-
-    name: str
-    blocks: tuple[tuple[int, ...], ...]
-    dense: tuple[int, ...]
-    added: frozenset[str] = frozenset()
-
-    @property
-    def width(self) -> int:
-        """Width of the last hidden dense layer: the number of features of an image."""
-        return self.dense[-1]
-
-
-_ADDED = frozenset({"features.4", "classifier.6"})
-
-ARCHITECTURES: dict[str, Architecture] = {
-    architecture.name: architecture
-    for architecture in (
-        Architecture(
-            name="published",
-            blocks=((64, 64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
-            dense=(4096, 4096, 4096),
-            added=_ADDED,
-        ),
-        Architecture(
-            name="vgg16",
-            blocks=((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
-            dense=(4096, 4096),
-        ),
-        Architecture(
-            name="narrow",
-            blocks=((4, 4, 4), (8, 8), (8,) * 3, (16,) * 3, (32,) * 3),
-            dense=(512, 512, 512),
-            added=_ADDED,
-        ),
-    )
-}
 
 
 class VGG(nn.Module):
@@ -130,7 +82,7 @@ def _convolutions(blocks: tuple[tuple[int, ...], ...]) -> nn.Sequential:
     channels = 3
     for block in blocks:
         for width in block:
-            layers += [nn.Conv2d(channels, width, kernel_size=3, padding=1), nn.ReLU(inplace=True)]
+            layers += [nn.Conv2d(channels, width, kernel_size=KERNEL_SIDE, padding=1), nn.ReLU(inplace=True)]
             channels = width
         layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
     return nn.Sequential(*layers)
@@ -138,7 +90,7 @@ def _convolutions(blocks: tuple[tuple[int, ...], ...]) -> nn.Sequential:
 
 def _dense_layers(architecture: Architecture, *, classes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    inputs = architecture.blocks[-1][-1] * _POOLED_SIDE**2
+    inputs = architecture.blocks[-1][-1] * POOLED_SIDE**2
     for width in architecture.dense:
         layers += [nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Dropout(_DROPOUT)]
         inputs = width

@@ -12,10 +12,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from retrieval.network.architectures import ARCHITECTURES
 from retrieval.network.errors import WeightsRefused, WeightsUnavailable
 from retrieval.network.tensor_files import read_metadata, read_tensors
 from retrieval.network.version_file import LoadedVersion, load_version, save_version
-from retrieval.network.vgg import ARCHITECTURES, VGG, empty_network, weighted_layers
+from retrieval.network.vgg import VGG, empty_network, weighted_layers
 
 __all__ = [
     "LoadReport",

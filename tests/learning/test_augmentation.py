@@ -68,7 +68,7 @@ def test_a_window_keeps_the_order_of_grey_values() -> None:
 def test_fewer_pixels_leave_less_detail() -> None:
     noise = torch.randint(0, 256, (1, 224, 224), dtype=torch.uint8)
     torch.manual_seed(1)
-    assert Resolution(smallest=32)(noise).float().std() < noise.float().std()
+    assert Resolution(least=32, most=224)(noise).float().std() < noise.float().std()
 
 
 def test_margins_turns_and_tints_keep_to_the_image() -> None:

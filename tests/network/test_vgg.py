@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torchvision.models import vgg16
 
+from retrieval.network.architectures import ARCHITECTURES
 from retrieval.network.preprocessing import TORCHVISION, prepare
-from retrieval.network.vgg import ARCHITECTURES, VGG, build_network, empty_network, weighted_layers
+from retrieval.network.vgg import VGG, build_network, empty_network, weighted_layers
 from retrieval.network.weights import layer_names
 from tests.network.conftest import batch_of
 
@@ -23,6 +24,7 @@ def test_the_published_network_has_the_published_layers() -> None:
     widths = [3, 64, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
     convolutions = [(wide, narrow, 3, 3) for narrow, wide in itertools.pairwise(widths)]
     assert shapes(network) == [*convolutions, (4096, 25088), (4096, 4096), (4096, 4096), (18, 4096)]
+    assert ARCHITECTURES["published"].weight_shapes() == shapes(network)[:-1]
     assert sum(isinstance(layer, nn.MaxPool2d) for layer in network.features) == 5
 
 

@@ -16,7 +16,7 @@ from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
 from training.services import running
 from training.services.judging import evaluate_version
 from training.services.running import run_folder
-from training.services.starting import start_run
+from training.services.starting import RunRefused, start_run
 
 Part = SplitImage.Part
 
@@ -30,14 +30,29 @@ def test_images_without_label_or_preview_are_left_out_and_counted(start: Callabl
     assert run.split.count() == 38
 
 
-def test_weights_of_another_kind_fail_the_run_with_the_reason(
-    start: Callable[..., TrainingRun], tmp_path: Path
-) -> None:
+def test_weights_of_another_kind_are_refused_at_the_start(start: Callable[..., TrainingRun], tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"not weights at all")
+    with pytest.raises(RunRefused, match=r"weights\.safetensors is not a complete safetensors file"):
+        start(weights=str(path))
+
+
+def test_weights_of_another_network_are_refused_at_the_start(
+    start: Callable[..., TrainingRun], active_version: ModelVersion
+) -> None:
+    with pytest.raises(RunRefused, match="fits the network 'vgg16'"):
+        start(weights=f"version:{active_version.number}", architecture="vgg16", frozen_blocks=0)
+    assert not TrainingRun.objects.exists()
+
+
+def test_what_only_torch_can_read_fails_the_run_with_the_reason(
+    start: Callable[..., TrainingRun], tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"PK\x03\x04 and then nothing")
     run = work(start(weights=str(path)))
     assert run.status == JobStatus.FAILED
-    assert "weights.safetensors is not a complete safetensors file" in run.reason
+    assert "weights.pth is damaged" in run.reason
     assert run.model_version is None
 
 

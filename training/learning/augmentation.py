@@ -48,7 +48,8 @@ def _strong() -> list[nn.Module]:
         v2.RandomGrayscale(p=0.3),
         v2.RandomApply([Tint()], p=0.1),
         v2.RandomApply([v2.RandomAdjustSharpness(3.0, p=1.0)], p=0.15),
-        v2.RandomApply([Resolution(smallest=40)], p=0.7),
+        # Half of all images as thumbnails. Where one class was archived as thumbnails only, sharpness would tell it.
+        v2.RandomChoice([Resolution(least=32, most=66), v2.RandomApply([Resolution(least=40, most=SIDE)], p=0.7)]),
         v2.RandomApply([v2.GaussianBlur(7, sigma=(0.3, 2.0))], p=0.2),
         v2.RandomApply([Noise(most=0.06)], p=0.3),
         v2.RandomApply([Compression(worst=25, best=95)], p=0.5),
@@ -137,14 +138,14 @@ class Tint(nn.Module):
 
 
 class Resolution(nn.Module):
-    """Fewer pixels and back again: a thumbnail, a low-resolution scan, an enlarged figure of a paper."""
+    """Fewer pixels, from `least` to `most` a side, and back again: a thumbnail, a low-resolution scan."""
 
-    def __init__(self, *, smallest: int) -> None:
+    def __init__(self, *, least: int, most: int) -> None:
         super().__init__()
-        self.smallest = smallest
+        self.least, self.most = least, most
 
     def forward(self, image: Tensor) -> Tensor:
-        side = round(self.smallest * (SIDE / self.smallest) ** torch.rand(()).item())
+        side = round(self.least * (self.most / self.least) ** torch.rand(()).item())
         small = F.resize(image, [side, side])
         back = InterpolationMode.NEAREST if _happens(0.1) else InterpolationMode.BILINEAR
         return F.resize(small, [SIDE, SIDE], interpolation=back)

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
-ARCHITECTURES = ("published", "vgg16", "narrow")
+from retrieval.network.architectures import ARCHITECTURES
+
 OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("one_cycle", "constant")
 AUGMENTATIONS = ("none", "light", "strong")
@@ -68,7 +69,7 @@ class Recipe:
 
 
 _CHOICES = {
-    "architecture": ARCHITECTURES,
+    "architecture": tuple(ARCHITECTURES),
     "optimiser": OPTIMISERS,
     "schedule": SCHEDULES,
     "augmentation": AUGMENTATIONS,

@@ -9,6 +9,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 
 from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion
+from retrieval.network.errors import WeightsRefused
+from retrieval.network.headers import check_fit
 from retrieval.services import jobs
 from training.learning.recipe import Recipe, RecipeRefused
 from training.models import TrainingRun
@@ -61,6 +63,16 @@ def weights_path(weights: str) -> Path | None:
     return path
 
 
+def check_weights(weights: str, *, architecture: str) -> None:
+    """Raise RunRefused where it is plain already that the network can't start from them."""
+    path = weights_path(weights)
+    if path:
+        try:
+            check_fit(path, architecture=architecture)
+        except WeightsRefused as refused:
+            raise RunRefused(refused.reason) from refused
+
+
 def start_run(
     *,
     datasets: Iterable[Dataset],
@@ -73,7 +85,7 @@ def start_run(
     """Add a run and send it to the trainer; `publish` false leaves it to the caller. Raises RunRefused."""
     chosen = list(datasets)
     complete = complete_recipe(recipe, weights=weights)
-    weights_path(weights)
+    check_weights(weights, architecture=complete.architecture)
     check_classes(chosen)
     run = TrainingRun(
         recipe=complete.to_dict(), weights=weights, caffe_preprocessing=caffe_preprocessing, created_by=user

@@ -6,8 +6,8 @@ from django.core.management.base import CommandError
 
 from retrieval.management.base import ReportingCommand
 from retrieval.models import Dataset
+from retrieval.network.architectures import ARCHITECTURES
 from retrieval.services.jobs import JobFailed
-from training.learning.recipe import ARCHITECTURES
 
 
 class Command(ReportingCommand):
@@ -18,7 +18,7 @@ class Command(ReportingCommand):
         parser.add_argument("--dataset", required=True, metavar="NAME")
         parser.add_argument("--weights", default="imagenet", help="of the frozen features: imagenet, none, or a file")
         parser.add_argument("--caffe", action="store_true", help="the file's weights expect BGR in 0..255")
-        parser.add_argument("--architecture", default="published", choices=ARCHITECTURES)
+        parser.add_argument("--architecture", default="published", choices=list(ARCHITECTURES))
         parser.add_argument("--seed", type=int, default=0)
 
     def work(self, options: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from django.core.management.base import CommandError
 
 from retrieval.management.base import ReportingCommand, progress_bar
 from retrieval.models import Dataset, JobStatus
+from retrieval.network.architectures import ARCHITECTURES
 from retrieval.services import jobs
-from training.learning.recipe import ARCHITECTURES, AUGMENTATIONS, BLOCKS, OPTIMISERS, SCHEDULES, Recipe
+from training.learning.recipe import AUGMENTATIONS, BLOCKS, OPTIMISERS, SCHEDULES, Recipe
 from training.models import TrainingRun
 from training.results import result_of
 from training.services.running import train_run
@@ -30,7 +31,7 @@ NUMBERS: dict[str, tuple[type, str]] = {
     "seed": (int, "of the split, the random weights and the order"),
 }
 CHOICES = {
-    "architecture": ARCHITECTURES,
+    "architecture": tuple(ARCHITECTURES),
     "optimiser": OPTIMISERS,
     "schedule": SCHEDULES,
     "augmentation": AUGMENTATIONS,

@@ -26,6 +26,7 @@ WORDS = {
     "light": "Light: small shifts, scales and brightness",
     "strong": "Strong: also framing, resolution, blur, compression, window, contrast and noise",
 }
+RECIPE_WORDS = {"published": "As published", "elsewhere": "For images from elsewhere"}
 FROZEN_NOTHING = "Without weights there is nothing to keep: choose 0 frozen blocks, or other weights."
 
 

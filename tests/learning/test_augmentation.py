@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from tests.pictures import drawn_pixels
-from training.learning.augmentation import Compression, Margin, Resolution, Tint, Turn, Window, make_augmentation
+from training.learning.augmentation import (
+    Compression,
+    Framing,
+    Margin,
+    Resolution,
+    Tint,
+    Turn,
+    Window,
+    make_augmentation,
+)
 
 KINDS = ("light", "strong")
 
@@ -79,6 +88,16 @@ def test_margins_turns_and_tints_keep_to_the_image() -> None:
     assert wider.shape[2] >= 80
     assert Turn(degrees=15)(image).min() > 40  # what is bared is not black
     assert Tint()(image).shape == (3, 100, 80)
+
+
+def test_framing_cuts_about_where_the_body_ends() -> None:
+    image = torch.full((1, 200, 160), 30, dtype=torch.uint8)
+    image[:, 60:140, 50:110] = 200
+    for seed in range(20):
+        torch.manual_seed(seed)
+        _, height, width = Framing(least=-0.1, most=0.2)(image).shape
+        assert 80 * 0.8 - 4 <= height <= 80 * 1.4 + 4
+        assert 60 * 0.8 - 4 <= width <= 60 * 1.4 + 4
 
 
 def test_compression_is_that_of_jpeg() -> None:

@@ -30,8 +30,11 @@ def figures(history: History) -> list[tuple[float, ...]]:
 
 
 @pytest.mark.parametrize("environment", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
-def test_it_learns_to_tell_two_classes_apart(images: LabelledImages, tmp_path: Path, environment: Environment) -> None:
-    task = small_task(images, epochs=12, patience=12)
+@pytest.mark.parametrize("optimiser", [{}, {"optimiser": "adamw", "learning_rate": 1e-3}], ids=["sgd", "adamw"])
+def test_it_learns_to_tell_two_classes_apart(
+    images: LabelledImages, tmp_path: Path, environment: Environment, optimiser: dict[str, object]
+) -> None:
+    task = small_task(images, epochs=12, patience=12, **optimiser)
     history = train(narrow_network(), task=task, folder=tmp_path / "run", environment=environment)
     assert history.epochs[-1].train_loss < history.epochs[0].train_loss / 2
     assert history.best.val_accuracy == 1.0
@@ -75,11 +78,15 @@ def test_the_best_epoch_has_the_highest_accuracy_and_then_the_lowest_loss() -> N
     assert History(epochs=epochs).best.epoch == 3
 
 
-@pytest.mark.parametrize("augmentation", ["none", "strong"])
+@pytest.mark.parametrize(
+    "choices",
+    [{}, {"augmentation": "strong"}, {"optimiser": "adamw", "learning_rate": 1e-3}],
+    ids=["as published", "augmented", "adamw"],
+)
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
-    images: LabelledImages, tmp_path: Path, augmentation: str
+    images: LabelledImages, tmp_path: Path, choices: dict[str, object]
 ) -> None:
-    task = small_task(images, epochs=4, patience=4, dropout=0.5, augmentation=augmentation)
+    task = small_task(images, epochs=4, patience=4, dropout=0.5, **choices)
     whole = narrow_network()
     expected = train(whole, task=task, folder=tmp_path / "whole", environment=FLOAT32)
 

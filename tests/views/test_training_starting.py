@@ -10,7 +10,7 @@ from django.test import Client
 from retrieval.models import Dataset, JobStatus
 from tests.training_rows import make_run
 from training.forms import StartForm
-from training.learning.recipe import LIMITS, Recipe
+from training.learning.recipe import LIMITS, RECIPES, Recipe
 from training.models import TrainingRun
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +46,15 @@ def test_the_form_offers_every_choice_of_a_recipe_and_its_defaults() -> None:
     offered = {name: field.initial for name, field in StartForm.base_fields.items() if name not in own}
     assert offered == Recipe().to_dict()
     assert [name for name, field in StartForm.base_fields.items() if not field.help_text] == []
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_fills_the_form_in(logged_in: LoggedIn, archive: Dataset, recipe: str) -> None:
+    page = logged_in("staff").get(f"/training/start/?recipe={recipe}&dataset={archive.pk}")
+    form = page.context["form"]
+    assert {name: form[name].value() for name in Recipe().to_dict()} == Recipe(**RECIPES[recipe]).to_dict()
+    assert form["datasets"].value() == [str(archive.pk)]
+    assert [name for name, _, chosen in page.context["recipes"] if chosen] == [recipe]
 
 
 def test_datasets_are_offered_with_their_counts(logged_in: LoggedIn, archive: Dataset) -> None:

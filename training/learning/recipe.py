@@ -89,5 +89,21 @@ LIMITS: dict[str, tuple[float, float]] = {
 }
 
 
+# Choices that go together, as differences from the defaults.
+RECIPES: dict[str, dict[str, Any]] = {
+    "published": {},
+    "elsewhere": {
+        "augmentation": "strong",
+        "flips": True,
+        "optimiser": "adamw",
+        "learning_rate": 3e-4,
+        "weight_decay": 0.05,
+        "batch_size": 64,
+        "dropout": 0.3,
+        "label_smoothing": 0.1,
+    },
+}
+
+
 def _spoken(name: str) -> str:
     return name.replace("_", " ").capitalize()

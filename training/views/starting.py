@@ -8,7 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from training.forms import StartForm, initial_from
+from training.forms import RECIPE_WORDS, StartForm, initial_from
+from training.learning.recipe import RECIPES
 from training.models import TrainingRun
 from training.services.starting import RunRefused, start_run
 
@@ -17,7 +18,7 @@ from training.services.starting import RunRefused, start_run
 @permission_required("training.add_trainingrun", raise_exception=True)
 def run_start(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        return _page(request, form=StartForm(initial=_initial(request)))
+        return _page(request, form=StartForm(initial=_initial(request)), recipe=request.GET.get("recipe", "published"))
     form = StartForm(request.POST)
     if not form.is_valid():
         return _page(request, form=form, status=400)
@@ -35,14 +36,17 @@ def run_start(request: HttpRequest) -> HttpResponse:
     return redirect("run_detail", run.pk)
 
 
-def _page(request: HttpRequest, *, form: StartForm, status: int = 200) -> HttpResponse:
-    context = {"form": form, "unfinished": TrainingRun.objects.unfinished().first()}
+def _page(request: HttpRequest, *, form: StartForm, recipe: str = "", status: int = 200) -> HttpResponse:
+    chosen = "" if "run" in request.GET else recipe
+    recipes = [(name, words, name == chosen) for name, words in RECIPE_WORDS.items()]
+    context = {"form": form, "recipes": recipes, "unfinished": TrainingRun.objects.unfinished().first()}
     return render(request, "training/start.html", context, status=status)
 
 
 def _initial(request: HttpRequest) -> dict[str, object]:
-    """?run=PK: as that run was started. ?dataset=PK, as often as there are datasets: with those."""
+    """?run=PK: as that run was started. Otherwise ?recipe=NAME and ?dataset=PK, as often as there are datasets."""
     number = request.GET.get("run", "")
     if number.isdecimal():
         return initial_from(get_object_or_404(TrainingRun, pk=number))
-    return {"datasets": [pk for pk in request.GET.getlist("dataset") if pk.isdecimal()]}
+    recipe = RECIPES.get(request.GET.get("recipe", ""), {})
+    return {**recipe, "datasets": [pk for pk in request.GET.getlist("dataset") if pk.isdecimal()]}

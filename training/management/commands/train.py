@@ -10,7 +10,7 @@ from retrieval.management.base import ReportingCommand, progress_bar
 from retrieval.models import Dataset, JobStatus
 from retrieval.network.architectures import ARCHITECTURES
 from retrieval.services import jobs
-from training.learning.recipe import AUGMENTATIONS, BLOCKS, OPTIMISERS, SCHEDULES, Recipe
+from training.learning.recipe import AUGMENTATIONS, BLOCKS, OPTIMISERS, RECIPES, SCHEDULES, Recipe
 from training.models import TrainingRun
 from training.results import result_of
 from training.services.running import train_run
@@ -52,6 +52,12 @@ class Command(ReportingCommand):
         parser.add_argument(
             "--freeze-blocks", dest="frozen_blocks", type=int, choices=range(BLOCKS + 1), help="3, without weights 0"
         )
+        parser.add_argument(
+            "--recipe",
+            choices=RECIPES,
+            default="published",
+            help="what the options below begin from: published, or elsewhere for images of other hospitals",
+        )
         defaults = {field.name: field.default for field in fields(Recipe)}
         for name, (kind, text) in NUMBERS.items():
             parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{text}; {defaults[name]}")
@@ -81,7 +87,8 @@ class Command(ReportingCommand):
         if weights not in ("imagenet", "none") and not weights.startswith("version:"):
             weights = str(Path(weights).resolve())
         names = ("frozen_blocks", *NUMBERS, *CHOICES, "flips")
-        recipe = {name: options[name] for name in names if options[name] is not None}
+        given = {name: options[name] for name in names if options[name] is not None}
+        recipe = RECIPES[options["recipe"]] | given
         try:
             run = start_run(
                 datasets=chosen,

@@ -1,0 +1,57 @@
+"""What is told of a file of weights without opening it with torch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from retrieval.network.errors import WeightsRefused
+from retrieval.network.headers import check_fit
+from retrieval.network.vgg import build_network
+
+
+@pytest.fixture
+def narrow_file(tmp_path: Path) -> Path:
+    save_file(build_network("narrow", classes=2).state_dict(), tmp_path / "narrow.safetensors", metadata={"a": "b"})
+    return tmp_path / "narrow.safetensors"
+
+
+def test_a_file_of_the_network_passes(narrow_file: Path) -> None:
+    check_fit(narrow_file, architecture="narrow")
+
+
+def test_a_file_of_another_network_does_not(narrow_file: Path) -> None:
+    with pytest.raises(WeightsRefused, match="fits the network 'published'"):
+        check_fit(narrow_file, architecture="published")
+
+
+def test_a_pytorch_file_is_left_to_torch(tmp_path: Path) -> None:
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "weights.pth")
+    check_fit(tmp_path / "weights.pth", architecture="published")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"short",
+        b"\xff" * 8 + b"{}",
+        (10**7).to_bytes(8, "little") + b'{"a": ',
+        b"\x02" + bytes(7) + b"[]",
+        b"\x07" + bytes(7) + b'{"a":1}',
+        b"\x15" + bytes(7) + b'{"a":{"shape":[[{}]]}}',
+        (200_000).to_bytes(8, "little") + b"[" * 200_000,
+    ],
+    ids=["empty", "short", "endless", "cut off", "list", "number", "no shape", "deep"],
+)
+def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsRefused, match=r"weights\.safetensors is not a complete"):
+        check_fit(path, architecture="narrow")
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsRefused, match="cannot be read"):
+        check_fit(tmp_path, architecture="narrow")

@@ -3,6 +3,7 @@ from retrieval.models.importing import ImportJob, Rejection
 from retrieval.models.indexing import IndexBatch, IndexFailure, IndexJob
 from retrieval.models.jobs import Job, JobStatus
 from retrieval.models.queries import Query, SearchResult
+from retrieval.models.uploads import Upload, UploadedFile
 from retrieval.models.versions import EMBEDDING_DIMENSION, Embedding, ModelVersion
 
 __all__ = [
@@ -21,4 +22,6 @@ __all__ = [
     "Rejection",
     "SearchResult",
     "StoredFile",
+    "Upload",
+    "UploadedFile",
 ]

@@ -1,5 +1,6 @@
 from retrieval.views.asking import ask, image_similar, query_again, query_detail, query_list, query_preview
 from retrieval.views.browsing import dataset_detail, dataset_list, image_detail, image_preview, image_thumbnail
+from retrieval.views.uploading import upload_detail, upload_discard, upload_finish, uploaded_file, uploaded_files
 
 __all__ = [
     "ask",
@@ -13,4 +14,9 @@ __all__ = [
     "query_detail",
     "query_list",
     "query_preview",
+    "upload_detail",
+    "upload_discard",
+    "upload_finish",
+    "uploaded_file",
+    "uploaded_files",
 ]

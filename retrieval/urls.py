@@ -14,4 +14,8 @@ urlpatterns = [
     path("images/<uuid:uuid>/similar/", views.image_similar, name="image_similar"),
     path("datasets/", views.dataset_list, name="dataset_list"),
     path("datasets/<int:pk>/", views.dataset_detail, name="dataset_detail"),
+    path("imports/<int:pk>/", views.import_detail, name="import_detail"),
+    path("imports/<int:pk>/cancel/", views.import_cancel, name="import_cancel"),
+    path("imports/<int:pk>/retry/", views.import_retry, name="import_retry"),
+    path("imports/<int:pk>/report.csv", views.import_report, name="import_report"),
 ]

@@ -1,5 +1,6 @@
 from retrieval.views.asking import ask, image_similar, query_again, query_detail, query_list, query_preview
 from retrieval.views.browsing import dataset_detail, dataset_list, image_detail, image_preview, image_thumbnail
+from retrieval.views.importing import import_cancel, import_detail, import_report, import_retry
 
 __all__ = [
     "ask",
@@ -9,6 +10,10 @@ __all__ = [
     "image_preview",
     "image_similar",
     "image_thumbnail",
+    "import_cancel",
+    "import_detail",
+    "import_report",
+    "import_retry",
     "query_again",
     "query_detail",
     "query_list",

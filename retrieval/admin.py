@@ -15,7 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from retrieval.models import Dataset, ImportJob, IndexJob, MedicalImage, Rejection
+from retrieval.models import Dataset, ImportJob, IndexJob, MedicalImage
 from retrieval.services.uploading import open_upload
 
 
@@ -34,7 +34,7 @@ class ReadOnlyMixin:
 
 @admin.register(Dataset)
 class DatasetAdmin(admin.ModelAdmin):
-    list_display = ("name", "images", "is_synthetic", "source", "licence", "created_at")
+    list_display = ("name", "images", "imports", "is_synthetic", "source", "licence", "created_at")
     list_filter = ("is_synthetic",)
     search_fields = ("name", "description", "source")
     readonly_fields = ("created_at", "created_by")
@@ -83,6 +83,11 @@ class DatasetAdmin(admin.ModelAdmin):
     def images(self, dataset: Dataset) -> SafeString:
         address = reverse("admin:retrieval_medicalimage_changelist") + f"?dataset__id__exact={dataset.pk}"
         return format_html('<a href="{}">{}</a>', address, getattr(dataset, "image_count", 0))
+
+    @admin.display(description="Imports")
+    def imports(self, dataset: Dataset) -> SafeString:
+        address = reverse("admin:retrieval_importjob_changelist") + f"?dataset__id__exact={dataset.pk}"
+        return format_html('<a href="{}">Imports</a>', address)
 
 
 @admin.register(MedicalImage)
@@ -139,29 +144,22 @@ class MedicalImageAdmin(admin.ModelAdmin):
         return f"{image.frame_number} of {image.frame_count}"
 
 
-class RejectionInline(ReadOnlyMixin, admin.TabularInline):
-    model = Rejection
-    verbose_name_plural = "refused files"
-    extra = 0
+OUTCOMES = ("accepted", "duplicates", "refused")
 
 
 @admin.register(ImportJob)
 class ImportJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
-    list_display = ("__str__", "dataset", "status", "done", "total", "accepted", "duplicates", "refused", "queued_at")
+    list_display = ("__str__", "dataset", "status", "done", "total", *OUTCOMES, "queued_at", "page")
     list_filter = ("status", "dataset")
     list_select_related = ("dataset",)
     fields = readonly_fields = (
-        *("dataset", "source_path", "status", "reason", "done", "total", "accepted", "duplicates"),
-        *("queued_at", "started_at", "finished_at"),
+        *("dataset", "source_path", "status", "reason", "done", "total", *OUTCOMES),
+        *("queued_at", "started_at", "finished_at", "page"),
     )
-    inlines = (RejectionInline,)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ImportJob]:
-        return super().get_queryset(request).annotate(refused_count=Count("rejections"))
-
-    @admin.display(description="Refused", ordering="refused_count")
-    def refused(self, job: ImportJob) -> int:
-        return getattr(job, "refused_count", 0)
+    @admin.display(description="Progress and files")
+    def page(self, job: ImportJob) -> SafeString:
+        return format_html('<a href="{}">Its page</a>', job.get_absolute_url())
 
 
 @admin.register(IndexJob)

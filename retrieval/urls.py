@@ -19,4 +19,8 @@ urlpatterns = [
     path("uploads/<uuid:uuid>/files/<uuid:file>/", views.uploaded_file, name="uploaded_file"),
     path("uploads/<uuid:uuid>/finish/", views.upload_finish, name="upload_finish"),
     path("uploads/<uuid:uuid>/discard/", views.upload_discard, name="upload_discard"),
+    path("imports/<int:pk>/", views.import_detail, name="import_detail"),
+    path("imports/<int:pk>/cancel/", views.import_cancel, name="import_cancel"),
+    path("imports/<int:pk>/retry/", views.import_retry, name="import_retry"),
+    path("imports/<int:pk>/report.csv", views.import_report, name="import_report"),
 ]

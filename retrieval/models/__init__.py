@@ -1,5 +1,5 @@
 from retrieval.models.archive import Dataset, MedicalImage, StoredFile
-from retrieval.models.importing import ImportJob, Rejection
+from retrieval.models.importing import ImportedFile, ImportJob
 from retrieval.models.indexing import IndexBatch, IndexFailure, IndexJob
 from retrieval.models.jobs import Job, JobStatus
 from retrieval.models.queries import Query, SearchResult
@@ -11,6 +11,7 @@ __all__ = [
     "Dataset",
     "Embedding",
     "ImportJob",
+    "ImportedFile",
     "IndexBatch",
     "IndexFailure",
     "IndexJob",
@@ -19,7 +20,6 @@ __all__ = [
     "MedicalImage",
     "ModelVersion",
     "Query",
-    "Rejection",
     "SearchResult",
     "StoredFile",
     "Upload",

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from retrieval.imaging import ArchiveLimits, FileRefused, open_source
-from retrieval.models import Dataset, ImportJob, JobStatus
+from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus
 from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 
@@ -97,7 +97,7 @@ class HotFolder:
             raise jobs.JobFailed(job.reason)
         if job.status == JobStatus.CANCELLED:
             return Outcome(batch=batch.name, refused=_all_of(batch, reason=CANCELLED))
-        refusals = dict(job.rejections.values_list("file", "reason"))
+        refusals = dict(job.files.filter(status=ImportedFile.Status.REFUSED).values_list("name", "reason"))
         refused = {paths.get(name, name): reason for name, reason in refusals.items()}
         return Outcome(batch=batch.name, accepted=job.accepted, duplicates=job.duplicates, refused=refused)
 

@@ -19,8 +19,8 @@ from django.http import UnreadablePostError
 from django.utils import timezone
 
 from retrieval.imaging import ArchiveLimits
-from retrieval.models import Dataset, ImportJob, JobStatus, Upload, UploadedFile
-from retrieval.services import jobs
+from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus, Upload, UploadedFile
+from retrieval.services.importing import create_import_job
 
 FILES, ARCHIVES = "files", "archives"
 _PIECE = 2**20
@@ -156,14 +156,10 @@ def finish_upload(upload: Upload) -> list[ImportJob]:
         sources = [folder / ARCHIVES / path for path, _ in paths if _is_archive(path)]
         sources += [folder / FILES] if len(sources) < len(paths) else []
         _sync_folders(folder)
-        queued = [
-            ImportJob.objects.create(dataset=upload.dataset, upload=upload, source_path=str(source))
-            for source in sources
-        ]
+        queued = [create_import_job(dataset=upload.dataset, source=source, upload=upload) for source in sources]
         upload.files.all().delete()
         upload.finished_at = timezone.now()
         upload.save(update_fields=["finished_at"])
-        jobs.enqueue(*queued)
     return queued
 
 
@@ -205,5 +201,5 @@ def _is_over(upload: Upload, *, long_ago: datetime) -> bool:
     unfinished = Q(status__in=(JobStatus.QUEUED, JobStatus.RUNNING))
     if upload.import_jobs.filter(unfinished).exists():
         return False
-    troubled = upload.import_jobs.filter(~Q(status=JobStatus.DONE) | Q(rejections__isnull=False))
+    troubled = upload.import_jobs.filter(~Q(status=JobStatus.DONE) | Q(files__status=ImportedFile.Status.REFUSED))
     return upload.finished_at < long_ago or not troubled.exists()

@@ -119,8 +119,9 @@ def _append(request: HttpRequest, *, known: UploadedFile) -> HttpResponse | None
 def upload_finish(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Queue the imports; the answer says where they can be watched."""
     upload = get_object_or_404(Upload, uuid=uuid, created_by=request.user)
-    uploading.finish_upload(upload)
-    return JsonResponse({"address": reverse("dataset_detail", args=[upload.dataset_id])}, status=201)
+    first, *others = uploading.finish_upload(upload)
+    watched = upload.dataset if others else first
+    return JsonResponse({"address": watched.get_absolute_url()}, status=201)
 
 
 @require_POST

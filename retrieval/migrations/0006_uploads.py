@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('retrieval', '0004_retiring'),
+        ('retrieval', '0005_imported_files'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

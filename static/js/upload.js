@@ -98,7 +98,18 @@
     upload.start();
   };
 
-  const known = async () => (await fetch(form.dataset.known)).json();
+  // Asks until the site answers: it may be away for a moment here as well.
+  const ask = async (address, options) => {
+    for (;;) {
+      try {
+        const answer = await fetch(address, options);
+        if (answer.status < 502) return answer;
+      } catch { /* no connection */ }
+      at("state").textContent = "The site does not answer. Trying again every 3 seconds …";
+      await new Promise((resolve) => { setTimeout(resolve, 3000); });
+    }
+  };
+  const known = async () => (await ask(form.dataset.known)).json();
 
   const askAgain = async (entry, error) => {
     const here = (await known())[entry.path];
@@ -118,7 +129,7 @@
     if (refusals.length && !window.confirm(`${count(refusals.length, "file")} could not be sent. Import the other ${total.files.toLocaleString("en")}?`)) return;
     at("state").textContent = "Everything is here. Starting the import …";
     at("pause").hidden = true;
-    const answer = await fetch(form.dataset.finish, { method: "POST", headers });
+    const answer = await ask(form.dataset.finish, { method: "POST", headers });
     if (!answer.ok) {
       const isPlain = (answer.headers.get("Content-Type") || "").startsWith("text/plain");
       at("error").textContent = isPlain ? await answer.text() : `The site answered with ${answer.status}. Reload the page and choose the files again.`;
@@ -140,6 +151,7 @@
     at("progress").hidden = false;
     at("resumed").hidden = true;
     total = { files: chosen.length, bytes };
+    isBusy = true;
     const here = await known();
     for (const entry of chosen) {
       const [address, length, received] = here[entry.path] || [null, entry.file.size, 0];
@@ -156,7 +168,6 @@
     }
     waiting.reverse();
     since = { time: performance.now(), bytes: sent.bytes };
-    isBusy = true;
     show();
     next();
   };

@@ -188,10 +188,14 @@ def remove_old_uploads() -> None:
         return
     long_ago = timezone.now() - timedelta(days=settings.UPLOAD_DAYS)
     for folder in settings.UPLOAD_DIR.iterdir():
-        upload = Upload.objects.filter(uuid=uuid.UUID(folder.name)).first()
+        try:
+            named = uuid.UUID(folder.name)
+        except ValueError:
+            continue  # not ours to remove
+        upload = Upload.objects.filter(uuid=named).first()
         if upload is None or _is_over(upload, long_ago=long_ago):
             shutil.rmtree(folder, ignore_errors=True)
-            Upload.objects.filter(uuid=folder.name, finished_at=None).delete()
+            Upload.objects.filter(uuid=named, finished_at=None).delete()
 
 
 def _is_over(upload: Upload, *, long_ago: datetime) -> bool:

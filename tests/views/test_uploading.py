@@ -190,14 +190,17 @@ def test_files_of_an_import_with_trouble_wait(staff: Client, upload: Upload, set
     assert not folder_of(upload).exists()
 
 
-def test_an_upload_that_nobody_goes_on_with_is_removed(upload: Upload, staff: Client) -> None:
+def test_an_upload_that_nobody_goes_on_with_is_removed(upload: Upload, staff: Client, settings: Settings) -> None:
     create(staff, upload, path="a.png", size=5)
+    foreign = settings.UPLOAD_DIR / "lost+found"
+    foreign.mkdir()
     remove_old_uploads()
     assert folder_of(upload).exists()
     Upload.objects.update(changed_at=upload.changed_at - timedelta(days=8))
     remove_old_uploads()
     assert not folder_of(upload).exists()
     assert not Upload.objects.exists()
+    assert foreign.exists()
 
 
 @pytest.mark.parametrize("received", [0, 3])

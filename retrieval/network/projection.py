@@ -1,7 +1,9 @@
-"""Features -> embedding: minus a mean, times an orthonormal matrix, L2-normalised.
+"""Features -> embedding: minus a mean, times a matrix, L2-normalised.
 
 The matrix holds the principal directions of a sample, completed by random directions orthogonal to them, so that one
-formula serves an archive of no images and of a million.
+formula serves an archive of no images and of a million. Where the classes of the sample are known, directions in which
+images of one class differ are shortened (within-class whitening; Fukunaga, Introduction to Statistical Pattern
+Recognition, 1990, chapter 10): what tells classes apart decides who is near.
 """
 
 from dataclasses import dataclass
@@ -17,14 +19,18 @@ EMBEDDING_DIMENSION = 512
 _SHORTEST = 1e-5
 # Directions that hold less than this share of the largest variance are rounding noise of float32 features.
 _RANK_TOLERANCE = 1e-10
-_ORTHONORMAL_TOLERANCE = 1e-4
+# What whitening adds to every variance, as a share of their mean: 0.003 to 0.3 differ by 0.002 in P@20 on validation
+# images, and this was the best.
+_SHRINKAGE = 0.01
+# No direction is shortened more than to sqrt(_SHRINKAGE / 512) = 0.004, and none grows.
+_LEAST_STRETCH, _MOST_STRETCH = 1e-3, 1 + 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """`mean` (width,) and `matrix` (width, 512), float32, the columns orthonormal.
+    """`mean` (width,) and `matrix` (width, 512), float32, its singular values between 0.001 and 1.
 
-    Raises ValueError when the shapes do not agree, a value is not finite or the columns are not orthonormal.
+    Raises ValueError when the shapes do not agree, a value is not finite, or a direction is lost or grows.
     """
 
     mean: np.ndarray
@@ -35,9 +41,10 @@ class Projection:
             raise ValueError(f"The projection has shapes {self.mean.shape} and {self.matrix.shape}.")
         if not (np.isfinite(self.mean).all() and np.isfinite(self.matrix).all()):
             raise ValueError("The projection holds values that are not finite.")
-        gram = torch.from_numpy(self.matrix).T @ torch.from_numpy(self.matrix)
-        if (gram - torch.eye(EMBEDDING_DIMENSION)).abs().max() > _ORTHONORMAL_TOLERANCE:
-            raise ValueError("The columns of the projection are not orthonormal.")
+        matrix = torch.from_numpy(self.matrix).double()
+        stretch = torch.linalg.eigvalsh(matrix.T @ matrix).clamp(min=0).sqrt()
+        if stretch[0] < _LEAST_STRETCH or stretch[-1] > _MOST_STRETCH:
+            raise ValueError("The projection loses directions or stretches them.")
 
     def project(self, features: np.ndarray) -> np.ndarray:
         """Return the embeddings (n, 512), float32, each of length 1, of features (n, width).
@@ -59,11 +66,12 @@ def l2_normalised(rows: np.ndarray) -> np.ndarray:
     return rows / lengths[:, None].astype(np.float32)
 
 
-def fit_projection(features: np.ndarray, *, seed: int = 0) -> Projection:
+def fit_projection(features: np.ndarray, *, classes: np.ndarray | None = None, seed: int = 0) -> Projection:
     """Return the projection for features (n, width), float32, L2-normalised; n may be 0.
 
-    The columns are the principal directions by falling variance, then random ones drawn from `seed`. Where the rows do
-    not differ (none, one, or all equal) nothing is subtracted: their mean would erase them.
+    The columns are the principal directions by falling variance, then random ones drawn from `seed`; they are
+    orthonormal unless `classes` (n,), integers, tell what is to be whitened. Where the rows do not differ (none, one,
+    or all equal) nothing is subtracted: their mean would erase them.
     Raises ValueError for a width below 512 and DegenerateEmbedding for rows without a direction.
     """
     if features.ndim != 2 or features.shape[1] < EMBEDDING_DIMENSION:
@@ -74,6 +82,8 @@ def fit_projection(features: np.ndarray, *, seed: int = 0) -> Projection:
     if directions.shape[1] == 0:
         mean, directions = torch.zeros_like(mean), _principal_directions(rows)
     matrix = _completed(directions, seed=seed)
+    if classes is not None:
+        matrix = matrix @ _whitening((rows - mean).double() @ matrix, classes=torch.from_numpy(classes))
     return Projection(mean=mean.numpy(), matrix=matrix.float().contiguous().numpy())
 
 
@@ -115,3 +125,17 @@ def _completed(directions: Tensor, *, seed: int) -> Tensor:
     for _ in range(2):
         drawn = torch.linalg.qr(drawn - directions @ (directions.T @ drawn)).Q
     return torch.cat([directions, drawn], dim=1)
+
+
+def _whitening(rows: Tensor, *, classes: Tensor) -> Tensor:
+    """Return (512, 512) float64 for projected rows (n, 512): the more images of one class differ in a direction, the
+    shorter it becomes; without differences within classes, the identity.
+    """
+    _, numbers, counts = classes.unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(counts), rows.shape[1], dtype=rows.dtype).index_add_(0, numbers, rows)
+    within = rows - (sums / counts[:, None])[numbers]
+    variances, directions = torch.linalg.eigh(within.T @ within / max(1, len(rows)))
+    floor = _SHRINKAGE * variances.clamp(min=0).mean()
+    if floor < torch.finfo(torch.float32).eps ** 2:
+        return torch.eye(rows.shape[1], dtype=rows.dtype)
+    return directions * (floor / (variances.clamp(min=0) + floor)).sqrt()

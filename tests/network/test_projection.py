@@ -96,13 +96,54 @@ def test_too_narrow_features_are_refused() -> None:
         fit_projection(np.ones((3, 100), np.float32))
 
 
-@pytest.mark.parametrize("spoil", ["shape", "nan", "skewed"])
+@pytest.mark.parametrize("spoil", ["shape", "nan", "lost", "stretched"])
 def test_an_unsound_projection_is_refused(spoil: str) -> None:
     sound = fit_projection(drawn_features(0))
     matrix = sound.matrix.copy()
     if spoil == "nan":
         matrix[3, 3] = np.nan
-    elif spoil == "skewed":
+    elif spoil == "lost":
+        matrix[:, 0] = matrix[:, 1]
+    elif spoil == "stretched":
         matrix[:, 0] *= 1.01
     with pytest.raises(ValueError, match="projection"):
         Projection(sound.mean, matrix[:, :100] if spoil == "shape" else matrix)
+
+
+def test_what_differs_within_classes_counts_less() -> None:
+    """Classes differ in one direction and images of a class in ten: whitened, neighbours are of the same class."""
+    rng = np.random.default_rng(4)
+
+    def drawn(count: int) -> tuple[np.ndarray, np.ndarray]:
+        classes = rng.integers(0, 3, count)
+        rows = np.full((count, WIDTH), 1.0) + 0.01 * rng.normal(size=(count, WIDTH))
+        rows[:, 0] += classes
+        rows[:, 1:11] += 2 * rng.normal(size=(count, 10))
+        return l2_normalised(rows), classes
+
+    gallery, gallery_classes = drawn(600)
+    queries, query_classes = drawn(100)
+
+    def precision(classes: np.ndarray | None) -> float:
+        projection = fit_projection(gallery, classes=classes)
+        nearest = np.argsort(-projection.project(queries) @ projection.project(gallery).T, axis=1)[:, :20]
+        return float((gallery_classes[nearest] == query_classes[:, None]).mean())
+
+    assert precision(gallery_classes) > precision(None) + 0.2
+
+
+@pytest.mark.parametrize("classes", [[0, 1, 2, 3, 4], [7, 7, 7, 7, 7]])
+def test_whitening_needs_differences_within_classes(classes: list[int]) -> None:
+    """One image of each class, and one image five times: there is nothing to whiten."""
+    features = drawn_features(5) if len(set(classes)) == 5 else np.repeat(drawn_features(1), 5, axis=0)
+    whitened = fit_projection(features, classes=np.array(classes))
+    assert np.abs(whitened.matrix - fit_projection(features).matrix).max() < 1e-6
+
+
+def test_whitening_stays_within_what_a_version_may_hold() -> None:
+    """Few images of few classes: most directions are the random ones, in which none of them differ."""
+    for count in (3, 30, 2000):
+        features = drawn_features(count)
+        matrix = fit_projection(features, classes=np.arange(count) % 2).matrix.astype(np.float64)
+        stretch = np.linalg.svd(matrix, compute_uv=False)
+        assert 0.004 < stretch[-1] <= stretch[0] < 1.0001

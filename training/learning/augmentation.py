@@ -48,8 +48,10 @@ def _strong() -> list[nn.Module]:
         v2.RandomGrayscale(p=0.3),
         v2.RandomApply([Tint()], p=0.1),
         v2.RandomApply([v2.RandomAdjustSharpness(3.0, p=1.0)], p=0.15),
-        # Half of all images as thumbnails. Where one class was archived as thumbnails only, sharpness would tell it.
-        v2.RandomChoice([Resolution(least=32, most=66), v2.RandomApply([Resolution(least=40, most=SIDE)], p=0.7)]),
+        # A third of all images as thumbnails. Where one class was archived as thumbnails only, sharpness would tell it.
+        v2.RandomChoice(
+            [Resolution(least=32, most=66), v2.RandomApply([Resolution(least=40, most=SIDE)], p=0.7)], p=[0.35, 0.65]
+        ),
         v2.RandomApply([v2.GaussianBlur(7, sigma=(0.3, 2.0))], p=0.2),
         v2.RandomApply([Noise(most=0.06)], p=0.3),
         v2.RandomApply([Compression(worst=25, best=95)], p=0.5),

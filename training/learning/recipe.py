@@ -93,6 +93,8 @@ LIMITS: dict[str, tuple[float, float]] = {
 RECIPES: dict[str, dict[str, Any]] = {
     "published": {},
     "elsewhere": {
+        # Strong augmentation makes the validation result of one epoch a matter of luck until the rate has fallen.
+        "patience": 8,
         "augmentation": "strong",
         "flips": True,
         "optimiser": "adamw",

@@ -212,6 +212,8 @@ def _store(
     run: TrainingRun, *, network: VGG, preprocessing: Preprocessing, training: list[RunImage], watch: Watch
 ) -> None:
     """Fit the projection on the training part, save everything as one file, and add the model version."""
+    import numpy as np
+
     from retrieval.network.embedder import Embedder
     from retrieval.network.projection import fit_projection
     from retrieval.network.version_file import save_version
@@ -219,9 +221,11 @@ def _store(
 
     embedder = Embedder(network, preprocessing=preprocessing, projection=None)
     # Principal directions of more images are the same, and their features would not fit into memory.
-    paths = [image.path for image in sample(training, most=MOST_FOR_PROJECTION)]
+    images = sample(training, most=MOST_FOR_PROJECTION)
+    paths = [image.path for image in images]
     features = compute_features(embedder, paths, on_progress=lambda done: watch(done, len(paths), phase=Phase.STORING))
-    projection = fit_projection(features.normalised, seed=run.recipe["seed"])
+    classes = np.array([run.classes.index(image.label) for image in images], dtype=np.int64)
+    projection = fit_projection(features.normalised, classes=classes[features.rows], seed=run.recipe["seed"])
     with work_folder() as folder:
         path = folder / "version.safetensors"
         digest = save_version(

@@ -5,17 +5,20 @@ Queries are not here: what a clinician asks is nobody else's business. Model ver
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
-from django.db.models import Count, QuerySet
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
-from django.urls import reverse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from retrieval.models import Dataset, DatasetDeletion, ImportJob, IndexJob, MedicalImage
+from retrieval.services.uploading import open_upload
 
 
 class ReadOnlyMixin:
@@ -45,6 +48,34 @@ class DatasetAdmin(admin.ModelAdmin):
         if not change:
             obj.created_by = request.user  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
+
+    def get_urls(self) -> list[URLPattern]:
+        upload = self.admin_site.admin_view(self.upload)
+        return [path("<int:pk>/upload/", upload, name="retrieval_dataset_upload"), *super().get_urls()]
+
+    def response_add(self, request: HttpRequest, obj: Dataset, post_url_continue: str | None = None) -> HttpResponse:
+        """A new dataset wants images next, unless another button than the first was pressed."""
+        if "_save" in request.POST and request.user.has_perm("retrieval.add_importjob"):
+            return redirect("admin:retrieval_dataset_upload", obj.pk)
+        return super().response_add(request, obj, post_url_continue)
+
+    def upload(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The page that sends files; the pieces go to retrieval/views/uploading.py."""
+        if not request.user.has_perm("retrieval.add_importjob"):
+            raise PermissionDenied
+        dataset = get_object_or_404(Dataset, pk=pk)
+        upload = open_upload(dataset=dataset, user=request.user)  # type: ignore[arg-type]
+        here = upload.files.aggregate(count=Count("pk"), bytes=Sum("received"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Upload images into {dataset.name}",
+            "opts": self.opts,
+            "dataset": dataset,
+            "upload": upload,
+            "here": here,
+            "most_bytes": settings.UPLOAD_MAX_BYTES,
+        }
+        return render(request, "admin/retrieval/dataset/upload.html", context)
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)

@@ -30,7 +30,7 @@ def make_permissions_now(apps: Apps) -> None:
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('retrieval', '0005_imported_files'),
+        ('retrieval', '0006_uploads'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

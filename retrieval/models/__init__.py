@@ -4,6 +4,7 @@ from retrieval.models.importing import ImportedFile, ImportJob
 from retrieval.models.indexing import IndexBatch, IndexFailure, IndexJob
 from retrieval.models.jobs import Job, JobStatus
 from retrieval.models.queries import Query, SearchResult
+from retrieval.models.uploads import Upload, UploadedFile
 from retrieval.models.versions import EMBEDDING_DIMENSION, Embedding, ModelVersion
 
 __all__ = [
@@ -23,4 +24,6 @@ __all__ = [
     "Query",
     "SearchResult",
     "StoredFile",
+    "Upload",
+    "UploadedFile",
 ]

@@ -18,6 +18,9 @@ class ImportJob(Job):
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="import_jobs")
     source_path = models.CharField(max_length=1000, help_text="A folder or zip file on the server.")
+    upload = models.ForeignKey(
+        "retrieval.Upload", null=True, blank=True, on_delete=models.SET_NULL, related_name="import_jobs"
+    )
     accepted = models.PositiveIntegerField(default=0, editable=False)
     duplicates = models.PositiveIntegerField(default=0, editable=False)
 

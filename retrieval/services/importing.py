@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from retrieval.imaging import ArchiveLimits, FileRefused, Member, Source, in_order, open_source
-from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion
+from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion, Upload
 from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job
 from retrieval.services.storing import Incoming, decode_and_store, keep_original, remove_unneeded
@@ -40,10 +40,10 @@ class SourceGone(Exception):
     """The message is for people."""
 
 
-def create_import_job(*, dataset: Dataset, source: Path) -> ImportJob:
+def create_import_job(*, dataset: Dataset, source: Path, upload: Upload | None = None) -> ImportJob:
     """Add the job and queue it."""
     with transaction.atomic():
-        job = ImportJob.objects.create(dataset=dataset, source_path=str(source.resolve()))
+        job = ImportJob.objects.create(dataset=dataset, source_path=str(source.resolve()), upload=upload)
         jobs.enqueue(job)
     return job
 
@@ -59,7 +59,7 @@ def retry_import(job: ImportJob) -> ImportJob:
     # One after the other: two clicks are one import.
     dataset = Dataset.objects.select_for_update().get(pk=job.dataset_id)
     at_it = dataset.import_jobs.unfinished().filter(source_path=job.source_path).first()
-    return at_it or create_import_job(dataset=dataset, source=Path(job.source_path))
+    return at_it or create_import_job(dataset=dataset, source=Path(job.source_path), upload=job.upload)
 
 
 def has_source(job: ImportJob) -> bool:

@@ -3,19 +3,21 @@
 Queries are not here: what a clinician asks is nobody else's business. Model versions are in training/admin.py.
 """
 
+from typing import Any
+
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from retrieval.models import Dataset, ImportJob, IndexJob, MedicalImage
+from retrieval.models import Dataset, DatasetDeletion, ImportJob, IndexJob, MedicalImage
 from retrieval.services.uploading import open_upload
 
 
@@ -75,9 +77,18 @@ class DatasetAdmin(admin.ModelAdmin):
         }
         return render(request, "admin/retrieval/dataset/upload.html", context)
 
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
-        # Deleting has to take the files along, with care for those that other datasets share.
-        return False
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        # Rows alone would go, and one dataset at a time is enough.
+        actions.pop("delete_selected", None)
+        return actions
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: object = None) -> HttpResponse:  # noqa: ARG002
+        """The site's own page takes the files along, with care for those that other datasets share."""
+        dataset = self.get_object(request, object_id)
+        if dataset is None:
+            raise Http404
+        return redirect("dataset_delete", dataset.pk)
 
     @admin.display(description="Images", ordering="image_count")
     def images(self, dataset: Dataset) -> SafeString:
@@ -160,6 +171,14 @@ class ImportJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
     @admin.display(description="Progress and files")
     def page(self, job: ImportJob) -> SafeString:
         return format_html('<a href="{}">Its page</a>', job.get_absolute_url())
+
+
+@admin.register(DatasetDeletion)
+class DatasetDeletionAdmin(ReadOnlyMixin, admin.ModelAdmin):
+    list_display = ("name", "status", "done", "total", "asked_by", "queued_at", "finished_at")
+    list_filter = ("status",)
+    list_select_related = ("asked_by",)
+    fields = readonly_fields = (*list_display, "reason")
 
 
 @admin.register(IndexJob)

@@ -5,11 +5,11 @@ import fcntl
 import os
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from django.conf import settings
 from django.core.files.base import File
@@ -37,19 +37,40 @@ class DurableFileSystemStorage(FileSystemStorage):
         # Nobody but the site may even list what lies below.
         Path(self.location).mkdir(parents=True, exist_ok=True, mode=0o700)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}")
-        try:
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        # What a killed process has left of it is written over by the attempt that comes after.
+        temporary = target.with_name(f".{target.name}")
+        with _only_writer(temporary) as file:
+            try:
                 for chunk in content.chunks():
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            # A disk that is full already must not keep halves.
-            temporary.unlink(missing_ok=True)
-            raise
+                temporary.replace(target)
+            except BaseException:
+                # A disk that is full already must not keep halves.
+                temporary.unlink(missing_ok=True)
+                raise
         return name
+
+
+@contextmanager
+def _only_writer(path: Path) -> Iterator[BinaryIO]:
+    """The file of this name, empty; who else wants to write it waits until the block ends."""
+    while True:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Who had it before has renamed or removed it meanwhile: then the name needs a file anew.
+            if _is_at(path, file=file):
+                file.truncate()
+                yield file
+                return
+
+
+def _is_at(path: Path, *, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from celery.signals import worker_process_init, worker_ready
 from django.db import DatabaseError, Error, connection
 
 from retrieval.imaging import DecoderUnavailable
-from retrieval.models import ImportJob, IndexBatch, Query
+from retrieval.models import DatasetDeletion, ImportJob, IndexBatch, Query
 from retrieval.services import jobs
+from retrieval.services.deleting import delete_dataset
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import index_batch
 from retrieval.services.searching import answer_query, warm_up
@@ -65,6 +66,14 @@ def import_dataset_task(job_pk: int) -> None:
     if job:
         with jobs.working_on(job):
             import_dataset(job, index_afterwards=True)
+
+
+@shared_task(time_limit=86_400)
+def delete_dataset_task(deletion_pk: int) -> None:
+    deletion = jobs.claim(DatasetDeletion, deletion_pk)
+    if deletion:
+        with jobs.working_on(deletion):
+            delete_dataset(deletion)
 
 
 @shared_task(time_limit=3600)

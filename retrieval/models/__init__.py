@@ -1,4 +1,5 @@
 from retrieval.models.archive import Dataset, MedicalImage, StoredFile
+from retrieval.models.deleting import DatasetDeletion
 from retrieval.models.importing import ImportedFile, ImportJob
 from retrieval.models.indexing import IndexBatch, IndexFailure, IndexJob
 from retrieval.models.jobs import Job, JobStatus
@@ -9,6 +10,7 @@ from retrieval.models.versions import EMBEDDING_DIMENSION, Embedding, ModelVersi
 __all__ = [
     "EMBEDDING_DIMENSION",
     "Dataset",
+    "DatasetDeletion",
     "Embedding",
     "ImportJob",
     "ImportedFile",

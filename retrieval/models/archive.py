@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from django.urls import reverse
 
 if TYPE_CHECKING:
+    from retrieval.models.deleting import DatasetDeletion
     from retrieval.models.versions import ModelVersion
 
 
@@ -65,6 +66,11 @@ class Dataset(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("dataset_detail", args=[self.pk])
+
+    @property
+    def deletion(self) -> "DatasetDeletion | None":
+        """The one that is under way."""
+        return next((each for each in self.deletions.all() if not each.is_finished), None)
 
 
 class StoredFile(models.Model):

@@ -12,7 +12,7 @@ from django.core.files.storage import default_storage
 from django.db.models import Min
 from django.utils import timezone
 
-from retrieval.models import ImportJob, JobStatus, MedicalImage, ModelVersion, Query, StoredFile
+from retrieval.models import DatasetDeletion, ImportJob, JobStatus, MedicalImage, ModelVersion, Query, StoredFile
 from retrieval.services.jobs import job_models
 
 # Who writes a file that nothing was added to for so long is gone.
@@ -27,7 +27,7 @@ def check_archive() -> dict[str, object]:
     expected = {name for name, _ in hashed} | set(_rendered())
     missing = sorted(name for name in expected if not default_storage.exists(name))
     mismatches = sorted(name for name, sha256 in hashed if name not in missing and _sha256(name) != sha256)
-    orphans = sorted(present - expected - set(_of_queries()))
+    orphans = sorted(present - expected - set(_of_queries()) - set(_leaving()))
     version = ModelVersion.objects.active()
     without = MedicalImage.objects.without_embedding(version).count() if version else MedicalImage.objects.count()
     stalled = sum(model.objects.stalled().count() for model in job_models())
@@ -54,6 +54,12 @@ def _rendered() -> Iterator[str]:
 
 def _of_queries() -> Iterator[str]:
     for names in Query.objects.values_list("preview", "upload").iterator():
+        yield from names
+
+
+def _leaving() -> Iterator[str]:
+    """Files that a deletion removes next, or once it goes on."""
+    for names in DatasetDeletion.objects.unfinished().values_list("leaving", flat=True):
         yield from names
 
 

@@ -15,10 +15,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from retrieval.imaging import ArchiveLimits, FileRefused, Member, Source, in_order, open_source
-from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion, StoredFile, Upload
-from retrieval.services import jobs, naming
+from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion, Upload
+from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job
-from retrieval.services.storing import Incoming, decode_and_store, remove_files
+from retrieval.services.storing import Incoming, decode_and_store, keep_original, remove_unneeded
 from retrieval.storage import NO_SPACE, work_folder
 
 LOW_DISK = "The disk is full. What was imported so far is kept: free some space and start the import again."
@@ -26,6 +26,7 @@ SOURCE_GONE = (
     "The folder or archive went away during the import. What was imported so far is kept: start the import again."
 )
 UNREADABLE = "The file cannot be read where it lies. Check the disk or network drive that it is on."
+BEING_DELETED = "The dataset is being deleted. Import into another one, or wait until it is gone."
 RETRY_WITHOUT_SOURCE = (
     "The folder or archive that this import read is no longer on the server. Upload it again: what is stored already "
     "is recognised and not stored twice."
@@ -70,6 +71,8 @@ def import_dataset(job: ImportJob, *, index_afterwards: bool, progress: jobs.Pro
 
     Raises JobFailed when the source as a whole cannot be read, or the disk is full: nothing half-stored is left then.
     """
+    if job.dataset.deletion:
+        raise jobs.JobFailed(BEING_DELETED)
     try:
         with open_source(Path(job.source_path), limits=ArchiveLimits()) as source, work_folder() as folder:
             _Import(job, source=source, folder=folder).run(progress=progress)
@@ -147,9 +150,8 @@ class _Import:
 
     def _settle(self, file: Incoming, *, done: int) -> None:
         """Make the file's fate last: rows, counts and the sign of life stand or fall together."""
-        file.hold.close()
         file.refusal = file.refusal or self.refused.get(file.sha256, "")
-        with transaction.atomic():
+        with file.hold, transaction.atomic():
             row = self._add_rows(file)
             row.save()
             self.counts[Status(row.status)] += 1
@@ -159,7 +161,7 @@ class _Import:
         self.unsettled.remove(file)
         if file.refusal:
             self.refused[file.sha256] = file.refusal
-            remove_files(file)
+            remove_unneeded(file.written)
         jobs.stop_if_cancelled(self.job)
 
     def _add_rows(self, file: Incoming) -> ImportedFile:
@@ -178,9 +180,7 @@ class _Import:
 
     def _add_images(self, file: Incoming) -> None:
         """All frames of a file or none, so that a file is either in the dataset or not."""
-        original, _ = StoredFile.objects.get_or_create(
-            sha256=file.sha256, defaults={"file": naming.original_name(file.sha256), "size": file.size}
-        )
+        original = keep_original(file)
         for image in file.images:
             image.original, image.import_job = original, self.job
         MedicalImage.objects.bulk_create(file.images, ignore_conflicts=True)
@@ -192,7 +192,7 @@ class _Import:
         """
         jobs.beat(self.job)
         for file in self.unsettled:
-            remove_files(file)
+            remove_unneeded(file.written)
 
 
 def _sha256(path: Path) -> str:

@@ -66,11 +66,12 @@ def _embed_and_store(images: list[MedicalImage], *, batch: IndexBatch, version: 
         with transaction.atomic():
             # The claim is held while rows are stored: a version that is retired meanwhile gets none afterwards.
             jobs.beat(batch)
+            there = _still_there(chunk)
             Embedding.objects.bulk_create(
                 (
                     Embedding(image=image, model_version=version, vector=vector)
                     for index, (image, vector) in enumerate(zip(chunk, vectors, strict=True))
-                    if index not in refusals
+                    if index not in refusals and image.pk in there
                 ),
                 ignore_conflicts=True,
             )
@@ -78,10 +79,17 @@ def _embed_and_store(images: list[MedicalImage], *, batch: IndexBatch, version: 
                 (
                     IndexFailure(index_job=batch.index_job, image=chunk[index], reason=reason)
                     for index, reason in refusals.items()
+                    if chunk[index].pk in there
                 ),
                 ignore_conflicts=True,
             )
         yield len(chunk)
+
+
+def _still_there(images: list[MedicalImage]) -> set[int]:
+    """Primary keys of those that were not deleted meanwhile; they stay until the transaction ends."""
+    rows = MedicalImage.objects.select_for_update(no_key=True).filter(pk__in=[image.pk for image in images])
+    return set(rows.order_by("pk").values_list("pk", flat=True))
 
 
 def work_on_index_job(job: IndexJob, *, progress: jobs.Progress = jobs.silent) -> None:

@@ -1,5 +1,6 @@
 """Writing what is decoded of a file into the archive's storage, before the database knows of it."""
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,11 +8,16 @@ from typing import Any
 
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
+from django.db import connection, transaction
+from django.db.models import Q
 
 from retrieval.imaging import Decoder, FileRefused, Member, Rendering
 from retrieval.models import MedicalImage, StoredFile
 from retrieval.services import naming
 from retrieval.services.modalities import modality_name
+
+# Any number that no other lock of this database has.
+FILES_LOCK = 7_310_577
 
 
 @dataclass(eq=False)
@@ -43,9 +49,13 @@ def decode_and_store(decoder: Decoder, file: Incoming) -> Incoming:
         file.refusal = refused.reason
         return file
     file.size = file.path.stat().st_size
-    with file.path.open("rb") as original:
-        _save(file, name=naming.original_name(file.sha256), content=File(original))
+    _save_original(file, path=file.path)
     return file
+
+
+def _save_original(file: Incoming, *, path: Path) -> None:
+    with path.open("rb") as original:
+        _save(file, name=naming.original_name(file.sha256), content=File(original))
 
 
 def _save(file: Incoming, *, name: str, content: File) -> str:
@@ -53,14 +63,43 @@ def _save(file: Incoming, *, name: str, content: File) -> str:
     return default_storage.save(name, content)
 
 
-def remove_files(file: Incoming) -> None:
-    """Remove what was written for a file that did not get into the archive, but nothing that rows refer to."""
-    needed = set(StoredFile.objects.filter(sha256=file.sha256).values_list("file", flat=True))
-    for names in MedicalImage.objects.filter(preview__in=file.written).values_list("preview", "thumbnail"):
-        needed.update(names)
-    for name in file.written:
-        if name not in needed:
-            default_storage.delete(name)
+def keep_original(file: Incoming) -> StoredFile:
+    """The row of the file's content, and the file itself, until the end of the transaction and as long as rows need it.
+
+    The last dataset that held the same content may be deleted at this moment, and take along what was written already.
+    """
+    _lock_files("pg_advisory_xact_lock_shared")
+    name = naming.original_name(file.sha256)
+    original, _ = StoredFile.objects.select_for_update().get_or_create(
+        sha256=file.sha256, defaults={"file": name, "size": file.size}
+    )
+    if file.path and not default_storage.exists(name):
+        _save_original(file, path=file.path)
+    return original
+
+
+def remove_unneeded(names: Collection[str]) -> None:
+    """Remove those of the files that no row refers to.
+
+    Who adds a row for a file that was there before waits for the end of this, and then looks whether it still is.
+    """
+    if not names:
+        return
+    with transaction.atomic():
+        _lock_files("pg_advisory_xact_lock")
+        needed = set(StoredFile.objects.filter(file__in=names).values_list("file", flat=True))
+        rendered = MedicalImage.objects.filter(Q(preview__in=names) | Q(thumbnail__in=names))
+        for pair in rendered.values_list("preview", "thumbnail"):
+            needed.update(pair)
+        for name in names:
+            if name not in needed:
+                default_storage.delete(name)
+
+
+def _lock_files(function: str) -> None:
+    """Until the end of the transaction. Imports share the lock; removing excludes them for as long as it takes."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {function}(%s)", [FILES_LOCK])
 
 
 def _store_frame(rendering: Rendering, *, file: Incoming) -> MedicalImage:

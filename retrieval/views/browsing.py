@@ -27,7 +27,11 @@ may_see_images = permission_required("retrieval.view_medicalimage", raise_except
 def dataset_list(request: HttpRequest) -> HttpResponse:
     q = request.GET.get("q", "").strip()
     sort = request.GET.get("sort", "name")
-    datasets = Dataset.objects.with_counts(ModelVersion.objects.active()).filter(name__icontains=q)
+    datasets = (
+        Dataset.objects.with_counts(ModelVersion.objects.active())
+        .filter(name__icontains=q)
+        .prefetch_related("deletions")
+    )
     context = {"datasets": datasets.order_by(_ordering(sort)), "q": q, "sort": sort}
     return render(request, "retrieval/dataset_list.html", context)
 

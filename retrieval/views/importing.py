@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRefresh
 
-from retrieval.models import ImportedFile, ImportJob, JobStatus
+from retrieval.models import ImportedFile, ImportJob, Job, JobStatus
 from retrieval.services.importing import SourceGone, has_source, retry_import
 from retrieval.services.jobs import cancel
 
@@ -30,14 +30,18 @@ may_see_imports = permission_required("retrieval.view_importjob", raise_exceptio
 @may_see_imports
 def import_detail(request: HttpRequest, pk: int) -> HttpResponse:
     job = get_object_or_404(ImportJob.objects.select_related("dataset"), pk=pk)
-    is_late = job.status == JobStatus.QUEUED and job.age_seconds > WORKER_LATE_SECONDS
-    context = {"job": job, "is_late": is_late, "interruptions": job.attempts - 1}
+    context = {"job": job, "is_late": is_late(job), "interruptions": job.attempts - 1}
     if not request.htmx:  # type: ignore[attr-defined]
         return render(request, "retrieval/import_detail.html", {**context, **_outcome(request, job=job)})
     # Its files are listed with the end of an import: the page is read anew.
     if job.is_finished:
         return HttpResponseClientRefresh()
     return render(request, "retrieval/_import_state.html", context)
+
+
+def is_late(job: Job) -> bool:
+    """Whether it waits for a worker for longer than it would if one were free."""
+    return job.status == JobStatus.QUEUED and job.age_seconds > WORKER_LATE_SECONDS
 
 
 def _outcome(request: HttpRequest, *, job: ImportJob) -> dict[str, Any]:

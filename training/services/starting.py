@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Q
 
-from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion
+from retrieval.models import Dataset, DatasetDeletion, JobStatus, MedicalImage, ModelVersion
 from retrieval.network.errors import WeightsRefused
 from retrieval.network.headers import check_fit
 from retrieval.services import jobs
@@ -18,6 +18,7 @@ from training.models import TrainingRun
 # Training, validation and test each need one.
 LEAST_IMAGES = 3
 ANOTHER_RUNS = "Training run {pk} is not finished yet, and one runs at a time. Wait for it, or cancel it."
+BEING_DELETED = "One of the datasets is being deleted. Choose others."
 VERSION, FILE = "version:", "file:"
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -94,6 +95,9 @@ def start_run(
         with transaction.atomic():
             run.save()
             run.datasets.set(chosen)
+            # From here on none of them can be deleted; one that is on its way out can't be learnt from.
+            if DatasetDeletion.objects.unfinished().filter(dataset__in=chosen).exists():
+                raise RunRefused(BEING_DELETED)
             if publish:
                 jobs.enqueue(run)
     except IntegrityError as error:

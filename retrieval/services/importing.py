@@ -15,10 +15,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from retrieval.imaging import ArchiveLimits, FileRefused, Member, Source, in_order, open_source
-from retrieval.models import Dataset, ImportJob, MedicalImage, ModelVersion, Rejection, StoredFile
-from retrieval.services import jobs, naming
+from retrieval.models import Dataset, ImportJob, MedicalImage, ModelVersion, Rejection
+from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job
-from retrieval.services.storing import Incoming, decode_and_store, remove_files
+from retrieval.services.storing import Incoming, decode_and_store, keep_original, remove_files
 from retrieval.storage import NO_SPACE, work_folder
 
 LOW_DISK = "The disk is full. What was imported so far is kept: free some space and start the import again."
@@ -143,9 +143,7 @@ class _Import:
 
     def _add_images(self, file: Incoming) -> None:
         """All frames of a file or none, so that a file is either in the dataset or not."""
-        original, _ = StoredFile.objects.get_or_create(
-            sha256=file.sha256, defaults={"file": naming.original_name(file.sha256), "size": file.size}
-        )
+        original = keep_original(file)
         for image in file.images:
             image.original, image.import_job = original, self.job
         MedicalImage.objects.bulk_create(file.images, ignore_conflicts=True)

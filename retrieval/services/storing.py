@@ -2,13 +2,16 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
+from django.db import transaction
 
-from retrieval.imaging import Decoder, FileRefused, Member, Rendering
+from retrieval.imaging import Decoder, FileRefused, Member, Rendering, StoredForm, as_it_is
 from retrieval.models import MedicalImage, StoredFile
 from retrieval.services import naming
 from retrieval.services.modalities import modality_name
@@ -23,11 +26,11 @@ class Incoming:
     hold: ExitStack = field(default_factory=ExitStack)
     path: Path | None = None
     sha256: str = ""
-    size: int = 0
     # A member before it had the same content; and whether this content is to be decoded at all.
     repeats: bool = False
     is_new: bool = False
     refusal: str = ""
+    original: StoredFile | None = None
     images: list[MedicalImage] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
 
@@ -39,18 +42,41 @@ def decode_and_store(decoder: Decoder, file: Incoming) -> Incoming:
     try:
         for rendering in decoder.render(file.path):
             file.images.append(_store_frame(rendering, file=file))
+        original = _form_to_store(file.path, decoder=decoder)
     except FileRefused as refused:
         file.refusal = refused.reason
         return file
-    file.size = file.path.stat().st_size
-    with file.path.open("rb") as original:
-        _save(file, name=naming.original_name(file.sha256), content=File(original))
+    stored_sha256 = original.sha256()
+    name = naming.original_name(file.sha256, stored_sha256=stored_sha256)
+    file.original = StoredFile(
+        sha256=file.sha256,
+        stored_sha256=stored_sha256,
+        file=name,
+        size=original.size,
+        is_deidentified=settings.DEIDENTIFY_ORIGINALS,
+    )
+    _save(file, name=name, content=original)
     return file
 
 
-def _save(file: Incoming, *, name: str, content: File) -> str:
+def _form_to_store(path: Path, *, decoder: Decoder) -> StoredForm:
+    return decoder.clean(path, uid_key=naming.uid_key()) if settings.DEIDENTIFY_ORIGINALS else as_it_is(path)
+
+
+def _save(file: Incoming, *, name: str, content: ContentFile | StoredForm) -> str:
     file.written.append(name)
-    return default_storage.save(name, content)
+    return default_storage.save(name, cast(File, content))
+
+
+def keep_original(file: Incoming) -> StoredFile:
+    """In the transaction of its images: the row of the original, whichever import came with this content first."""
+    assert file.original is not None  # noqa: S101 - a file that has images was stored
+    StoredFile.objects.bulk_create([file.original], ignore_conflicts=True)
+    kept = StoredFile.objects.get(sha256=file.sha256)
+    if kept.stored_sha256 != file.original.stored_sha256:
+        # Stored before in another form: under another setting, or as an earlier version cleaned it.
+        transaction.on_commit(partial(default_storage.delete, str(file.original.file)))
+    return kept
 
 
 def remove_files(file: Incoming) -> None:
@@ -85,9 +111,9 @@ def _store_frame(rendering: Rendering, *, file: Incoming) -> MedicalImage:
         view_position=known.get("view_position", ""),
         laterality=known.get("laterality", ""),
         photometric_interpretation=known.get("photometric_interpretation", ""),
-        study_instance_uid=known.get("study_instance_uid", ""),
-        series_instance_uid=known.get("series_instance_uid", ""),
-        sop_instance_uid=known.get("sop_instance_uid", ""),
+        study_instance_uid=naming.instance_uid(str(known.get("study_instance_uid", ""))),
+        series_instance_uid=naming.instance_uid(str(known.get("series_instance_uid", ""))),
+        sop_instance_uid=naming.instance_uid(str(known.get("sop_instance_uid", ""))),
         instance_number=known.get("instance_number"),
         patient_key=naming.patient_key(told.patient_group or str(known.get("patient_id", ""))),
     )

@@ -195,10 +195,12 @@ def test_a_disk_without_room_to_spare_ends_the_job(
 def test_a_disk_that_fills_up_ends_the_job_and_no_half_file_stays(
     small_disk: Path, import_folder: ImportFolder, tmp_path: Path
 ) -> None:
-    source = _write(tmp_path / "in", {f"a/{number:02}.png": png(drawn_pixels(number)) for number in range(20)})
+    # Small ones: those that are on their way at once must not fill the disk before the first of them is accepted.
+    pictures = (png(drawn_pixels(number, width=160, height=120)) for number in range(40))
+    source = _write(tmp_path / "in", {f"a/{number:02}.png": picture for number, picture in enumerate(pictures)})
     job = import_folder(source)
     assert (job.status, job.reason) == (JobStatus.FAILED, importing.LOW_DISK)
-    assert 1 <= job.accepted == MedicalImage.objects.count() < 20
+    assert 1 <= job.accepted == MedicalImage.objects.count() < 40
     assert [path.name for path in small_disk.rglob(".*")] == []
     assert _is_whole()
 

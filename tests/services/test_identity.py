@@ -7,9 +7,11 @@ folders, and in a report the names of refused files, by which alone somebody can
 import io
 import logging
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -238,6 +240,17 @@ def test_series_stay_together_across_imports_and_their_uids_are_mapped(planted: 
         assert getattr(first, field) == getattr(second, field)
     assert first.study_instance_uid.startswith("2.25.")
     assert first.original.is_deidentified
+
+
+def test_the_uids_of_what_is_there_already_are_mapped_by_the_migration(planted: Path) -> None:
+    dataset = Collection.objects.create(name="one")
+    work_on_import(ImportJob.objects.create(dataset=dataset, source_path=str(planted)))
+    fields = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
+    mapped = list(MedicalImage.objects.order_by("pk").values_list(*fields))
+    of_dicom = MedicalImage.objects.exclude(patient_key="")
+    of_dicom.update(**{field: f"{MARKED_UID}.{len(keyword)}" for field, keyword in zip(fields, IDS, strict=False)})
+    import_module("retrieval.migrations.0006_deidentified_originals").map_uids(apps, None)
+    assert list(MedicalImage.objects.order_by("pk").values_list(*fields)) == mapped
 
 
 def test_originals_are_kept_as_they_are_where_the_installation_says_so(

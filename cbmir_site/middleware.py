@@ -6,8 +6,11 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from retrieval.views.uploading import PIECE
+
 # The largest form of any page but the one that takes images.
 FORM_BYTES = 2**20
+UPLOADS = "/uploads/"
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
@@ -25,12 +28,14 @@ def refuse_nul(get_response: Handler) -> Handler:
 def limit_body(get_response: Handler) -> Handler:
     """Django reads a whole body, files and all, before it asks who sends it: nobody must fill the disk that way.
 
-    The page that takes images has a limit of its own, behind its check of rights.
+    The page that takes images has a limit of its own, behind its check of rights; so have the pieces of uploads, whose
+    type of content Django does not read by itself.
     """
 
     def handle(request: HttpRequest) -> HttpResponse:
         is_large = int(request.META.get("CONTENT_LENGTH") or 0) > FORM_BYTES
-        if is_large and request.path_info != reverse("ask"):
+        is_piece = request.path_info.startswith(UPLOADS) and request.content_type == PIECE
+        if is_large and request.path_info != reverse("ask") and not is_piece:
             return HttpResponse("This address takes no large files.", status=413, content_type="text/plain")
         return get_response(request)
 

@@ -152,6 +152,10 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 2**20
 # Not the system's temporary folder: an upload whose web process was killed is found here and removed.
 FILE_UPLOAD_TEMP_DIR = WORK_DIR
 WORK_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+# Uploads into datasets: all bytes of one, and after how many days what nobody finished or retried is removed.
+UPLOAD_DIR = WORK_DIR / "uploads"
+UPLOAD_MAX_BYTES = env.int("CBMIR_UPLOAD_MAX_BYTES", default=20 * 2**30)
+UPLOAD_DAYS = env.float("CBMIR_UPLOAD_DAYS", default=7)
 # How long a result page waits for its rows before it answers with "searching".
 QUERY_WAIT_SECONDS = env.float("CBMIR_QUERY_WAIT_SECONDS", default=1.5)
 # The network of the first model version: "published", "vgg16" or "narrow"; and its weights: imagenet, none or a file.

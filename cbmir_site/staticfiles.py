@@ -12,8 +12,10 @@ from cbmir_site.paths import BASE_DIR
 
 PACKAGE_FILES = (
     "node_modules/chart.js/dist/chart.umd.min.js",
-    # The script names it, and collectstatic refuses a name that leads nowhere.
+    # The scripts name their maps, and collectstatic refuses a name that leads nowhere.
     "node_modules/chart.js/dist/chart.umd.min.js.map",
+    "node_modules/tus-js-client/dist/tus.min.js",
+    "node_modules/tus-js-client/dist/tus.min.js.map",
 )
 
 

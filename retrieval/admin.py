@@ -3,16 +3,20 @@
 Queries are not here: what a clinician asks is nobody else's business. Model versions are in training/admin.py.
 """
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
-from django.db.models import Count, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, QuerySet, Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from retrieval.models import Dataset, ImportJob, IndexJob, MedicalImage, Rejection
+from retrieval.models import Dataset, ImportJob, IndexJob, MedicalImage
+from retrieval.services.uploading import open_upload
 
 
 class ReadOnlyMixin:
@@ -30,7 +34,7 @@ class ReadOnlyMixin:
 
 @admin.register(Dataset)
 class DatasetAdmin(admin.ModelAdmin):
-    list_display = ("name", "images", "is_synthetic", "source", "licence", "created_at")
+    list_display = ("name", "images", "imports", "is_synthetic", "source", "licence", "created_at")
     list_filter = ("is_synthetic",)
     search_fields = ("name", "description", "source")
     readonly_fields = ("created_at", "created_by")
@@ -43,6 +47,34 @@ class DatasetAdmin(admin.ModelAdmin):
             obj.created_by = request.user  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
 
+    def get_urls(self) -> list[URLPattern]:
+        upload = self.admin_site.admin_view(self.upload)
+        return [path("<int:pk>/upload/", upload, name="retrieval_dataset_upload"), *super().get_urls()]
+
+    def response_add(self, request: HttpRequest, obj: Dataset, post_url_continue: str | None = None) -> HttpResponse:
+        """A new dataset wants images next, unless another button than the first was pressed."""
+        if "_save" in request.POST and request.user.has_perm("retrieval.add_importjob"):
+            return redirect("admin:retrieval_dataset_upload", obj.pk)
+        return super().response_add(request, obj, post_url_continue)
+
+    def upload(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The page that sends files; the pieces go to retrieval/views/uploading.py."""
+        if not request.user.has_perm("retrieval.add_importjob"):
+            raise PermissionDenied
+        dataset = get_object_or_404(Dataset, pk=pk)
+        upload = open_upload(dataset=dataset, user=request.user)  # type: ignore[arg-type]
+        here = upload.files.aggregate(count=Count("pk"), bytes=Sum("received"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Upload images into {dataset.name}",
+            "opts": self.opts,
+            "dataset": dataset,
+            "upload": upload,
+            "here": here,
+            "most_bytes": settings.UPLOAD_MAX_BYTES,
+        }
+        return render(request, "admin/retrieval/dataset/upload.html", context)
+
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
         # Deleting has to take the files along, with care for those that other datasets share.
         return False
@@ -51,6 +83,11 @@ class DatasetAdmin(admin.ModelAdmin):
     def images(self, dataset: Dataset) -> SafeString:
         address = reverse("admin:retrieval_medicalimage_changelist") + f"?dataset__id__exact={dataset.pk}"
         return format_html('<a href="{}">{}</a>', address, getattr(dataset, "image_count", 0))
+
+    @admin.display(description="Imports")
+    def imports(self, dataset: Dataset) -> SafeString:
+        address = reverse("admin:retrieval_importjob_changelist") + f"?dataset__id__exact={dataset.pk}"
+        return format_html('<a href="{}">Imports</a>', address)
 
 
 @admin.register(MedicalImage)
@@ -107,29 +144,22 @@ class MedicalImageAdmin(admin.ModelAdmin):
         return f"{image.frame_number} of {image.frame_count}"
 
 
-class RejectionInline(ReadOnlyMixin, admin.TabularInline):
-    model = Rejection
-    verbose_name_plural = "refused files"
-    extra = 0
+OUTCOMES = ("accepted", "duplicates", "refused")
 
 
 @admin.register(ImportJob)
 class ImportJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
-    list_display = ("__str__", "dataset", "status", "done", "total", "accepted", "duplicates", "refused", "queued_at")
+    list_display = ("__str__", "dataset", "status", "done", "total", *OUTCOMES, "queued_at", "page")
     list_filter = ("status", "dataset")
     list_select_related = ("dataset",)
     fields = readonly_fields = (
-        *("dataset", "source_path", "status", "reason", "done", "total", "accepted", "duplicates"),
-        *("queued_at", "started_at", "finished_at"),
+        *("dataset", "source_path", "status", "reason", "done", "total", *OUTCOMES),
+        *("queued_at", "started_at", "finished_at", "page"),
     )
-    inlines = (RejectionInline,)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ImportJob]:
-        return super().get_queryset(request).annotate(refused_count=Count("rejections"))
-
-    @admin.display(description="Refused", ordering="refused_count")
-    def refused(self, job: ImportJob) -> int:
-        return getattr(job, "refused_count", 0)
+    @admin.display(description="Progress and files")
+    def page(self, job: ImportJob) -> SafeString:
+        return format_html('<a href="{}">Its page</a>', job.get_absolute_url())
 
 
 @admin.register(IndexJob)

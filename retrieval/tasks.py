@@ -14,6 +14,7 @@ from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import index_batch
 from retrieval.services.searching import answer_query, warm_up
+from retrieval.services.uploading import remove_old_uploads
 from retrieval.storage import remove_abandoned_uploads
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ def _sweep_forever() -> None:
         try:
             jobs.sweep()
             remove_abandoned_uploads()
+            remove_old_uploads()
         except (Error, OSError) as error:
             logger.warning("not swept, trying again: %s", error)
         finally:

@@ -14,4 +14,13 @@ urlpatterns = [
     path("images/<uuid:uuid>/similar/", views.image_similar, name="image_similar"),
     path("datasets/", views.dataset_list, name="dataset_list"),
     path("datasets/<int:pk>/", views.dataset_detail, name="dataset_detail"),
+    path("uploads/<uuid:uuid>/", views.upload_detail, name="upload_detail"),
+    path("uploads/<uuid:uuid>/files/", views.uploaded_files, name="uploaded_files"),
+    path("uploads/<uuid:uuid>/files/<uuid:file>/", views.uploaded_file, name="uploaded_file"),
+    path("uploads/<uuid:uuid>/finish/", views.upload_finish, name="upload_finish"),
+    path("uploads/<uuid:uuid>/discard/", views.upload_discard, name="upload_discard"),
+    path("imports/<int:pk>/", views.import_detail, name="import_detail"),
+    path("imports/<int:pk>/cancel/", views.import_cancel, name="import_cancel"),
+    path("imports/<int:pk>/retry/", views.import_retry, name="import_retry"),
+    path("imports/<int:pk>/report.csv", views.import_report, name="import_report"),
 ]

@@ -44,6 +44,7 @@ def media(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = data / "media"
     settings.MEDIA_ROOT, settings.WORK_DIR = folder, data / "work"
     settings.FILE_UPLOAD_TEMP_DIR = settings.WORK_DIR
+    settings.UPLOAD_DIR = settings.WORK_DIR / "uploads"
     settings.WORK_DIR.mkdir()
     return folder
 

@@ -62,6 +62,7 @@ def test_browser_libraries_are_pinned_and_name_no_host() -> None:
     wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
     assert [name for name, version in wanted.items() if not re.fullmatch(r"\d+\.\d+\.\d+", version)] == []
     text = (ROOT / "package-lock.json").read_text()
+    # npm adds "funding" to it, with addresses: take those blocks out again, `npm ci` does not miss them.
     assert "://" not in text
     packages = json.loads(text)["packages"]
     assert packages.pop("")["dependencies"] == wanted

@@ -22,7 +22,7 @@ def map_uids(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('retrieval', '0004_retiring'),
+        ('retrieval', '0006_uploads'),
     ]
 
     operations = [

@@ -1,8 +1,9 @@
 from retrieval.models.archive import Dataset, MedicalImage, StoredFile
-from retrieval.models.importing import ImportJob, Rejection
+from retrieval.models.importing import ImportedFile, ImportJob
 from retrieval.models.indexing import IndexBatch, IndexFailure, IndexJob
 from retrieval.models.jobs import Job, JobStatus
 from retrieval.models.queries import Query, SearchResult
+from retrieval.models.uploads import Upload, UploadedFile
 from retrieval.models.versions import EMBEDDING_DIMENSION, Embedding, ModelVersion
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Dataset",
     "Embedding",
     "ImportJob",
+    "ImportedFile",
     "IndexBatch",
     "IndexFailure",
     "IndexJob",
@@ -18,7 +20,8 @@ __all__ = [
     "MedicalImage",
     "ModelVersion",
     "Query",
-    "Rejection",
     "SearchResult",
     "StoredFile",
+    "Upload",
+    "UploadedFile",
 ]

@@ -1,4 +1,4 @@
-"""Importing a folder or zip: every file ends as images, as a duplicate, or as a rejection with its reason.
+"""Importing a folder or zip: every file ends as images, as a duplicate, or refused with a reason.
 
 An import may stop anywhere and run again: names of files are derived from content, rows have unique keys, and a file
 whose images are all there is not read a second time. Rows and counts of a file become visible in one transaction,
@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from retrieval.imaging import ArchiveLimits, FileRefused, Member, Source, in_order, open_source
-from retrieval.models import Dataset, ImportJob, MedicalImage, ModelVersion, Rejection
+from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion, Upload
 from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job
 from retrieval.services.storing import Incoming, decode_and_store, keep_original, remove_files
@@ -26,16 +26,43 @@ SOURCE_GONE = (
     "The folder or archive went away during the import. What was imported so far is kept: start the import again."
 )
 UNREADABLE = "The file cannot be read where it lies. Check the disk or network drive that it is on."
+RETRY_WITHOUT_SOURCE = (
+    "The folder or archive that this import read is no longer on the server. Upload it again: what is stored already "
+    "is recognised and not stored twice."
+)
+Status = ImportedFile.Status
 # A decoder takes most of 100 MB: the memory of an import must not grow with the machine.
 DECODERS = min(4, len(os.sched_getaffinity(0)))
 
 
-def create_import_job(*, dataset: Dataset, source: Path) -> ImportJob:
+class SourceGone(Exception):
+    """The message is for people."""
+
+
+def create_import_job(*, dataset: Dataset, source: Path, upload: Upload | None = None) -> ImportJob:
     """Add the job and queue it."""
     with transaction.atomic():
-        job = ImportJob.objects.create(dataset=dataset, source_path=str(source.resolve()))
+        job = ImportJob.objects.create(dataset=dataset, source_path=str(source.resolve()), upload=upload)
         jobs.enqueue(job)
     return job
+
+
+@transaction.atomic
+def retry_import(job: ImportJob) -> ImportJob:
+    """Read the same source once more, as a job of its own: what is stored already is found to be a duplicate.
+
+    Returns the job that is at it already, where there is one. Raises SourceGone.
+    """
+    if not has_source(job):
+        raise SourceGone(RETRY_WITHOUT_SOURCE)
+    # One after the other: two clicks are one import.
+    dataset = Dataset.objects.select_for_update().get(pk=job.dataset_id)
+    at_it = dataset.import_jobs.unfinished().filter(source_path=job.source_path).first()
+    return at_it or create_import_job(dataset=dataset, source=Path(job.source_path), upload=job.upload)
+
+
+def has_source(job: ImportJob) -> bool:
+    return Path(job.source_path).exists()
 
 
 def import_dataset(job: ImportJob, *, index_afterwards: bool, progress: jobs.Progress = jobs.silent) -> list[str]:
@@ -62,11 +89,11 @@ def import_dataset(job: ImportJob, *, index_afterwards: bool, progress: jobs.Pro
 
 
 class _Import:
-    """One attempt. It counts anew from 0: an attempt before it may have rejected files that are mended now."""
+    """One attempt. It counts anew from 0: an attempt before it may have refused files that are mended now."""
 
     def __init__(self, job: ImportJob, *, source: Source, folder: Path) -> None:
         self.job, self.source, self.folder = job, source, folder
-        self.counts = {"accepted": 0, "duplicates": 0, "rejected": 0}
+        self.counts = dict.fromkeys(Status, 0)
         # Contents met so far, and those of them that were refused: the same content is decoded once.
         self.met: set[str] = set()
         self.refused: dict[str, str] = {}
@@ -76,13 +103,13 @@ class _Import:
         total = len(self.source.members)
         with transaction.atomic():
             jobs.beat(self.job, total=total, done=0, accepted=0, duplicates=0)
-            self.job.rejections.all().delete()
+            self.job.files.all().delete()
         try:
             with closing(in_order(decode_and_store, self._incoming(), workers=DECODERS)) as files:
                 for done, file in enumerate(files, start=1):
                     self._settle(file, done=done)
                     progress(done, total)
-        except (OSError, jobs.JobFailed):
+        except (OSError, jobs.JobFailed, jobs.JobCancelled):
             self._forget_unsettled()
             raise
 
@@ -123,23 +150,31 @@ class _Import:
         file.hold.close()
         file.refusal = file.refusal or self.refused.get(file.sha256, "")
         with transaction.atomic():
-            self.counts[self._add_rows(file)] += 1
-            jobs.beat(self.job, done=done, accepted=self.counts["accepted"], duplicates=self.counts["duplicates"])
+            row = self._add_rows(file)
+            row.save()
+            self.counts[Status(row.status)] += 1
+            jobs.beat(
+                self.job, done=done, accepted=self.counts[Status.STORED], duplicates=self.counts[Status.DUPLICATE]
+            )
         self.unsettled.remove(file)
         if file.refusal:
             self.refused[file.sha256] = file.refusal
             remove_files(file)
+        jobs.stop_if_cancelled(self.job)
 
-    def _add_rows(self, file: Incoming) -> str:
-        """Return what became of the file: "accepted", "duplicates" or "rejected"."""
+    def _add_rows(self, file: Incoming) -> ImportedFile:
+        """Add the file's images, and return the row, not saved yet, that tells what became of it."""
+        row = ImportedFile(job=self.job, name=file.member.name)
         if file.refusal:
-            Rejection.objects.create(job=self.job, file=file.member.name, reason=file.refusal)
-            return "rejected"
+            row.status, row.reason = Status.REFUSED, file.refusal
+            return row
         if file.images:
             self._add_images(file)
-        # Also of an attempt of this very job that was interrupted: accepted, as it would have been then.
-        by_this_job = self._images(file.sha256).filter(import_job=self.job).exists()
-        return "accepted" if by_this_job and not file.repeats else "duplicates"
+        row.image = self._images(file.sha256).order_by("frame_number").first()
+        # Also of an attempt of this very job that was interrupted: stored, as it would have been then.
+        by_this_job = row.image is not None and row.image.import_job_id == self.job.pk
+        row.status = Status.STORED if by_this_job and not file.repeats else Status.DUPLICATE
+        return row
 
     def _add_images(self, file: Incoming) -> None:
         """All frames of a file or none, so that a file is either in the dataset or not."""

@@ -1,5 +1,7 @@
 from retrieval.views.asking import ask, image_similar, query_again, query_detail, query_list, query_preview
 from retrieval.views.browsing import dataset_detail, dataset_list, image_detail, image_preview, image_thumbnail
+from retrieval.views.importing import import_cancel, import_detail, import_report, import_retry
+from retrieval.views.uploading import upload_detail, upload_discard, upload_finish, uploaded_file, uploaded_files
 
 __all__ = [
     "ask",
@@ -9,8 +11,17 @@ __all__ = [
     "image_preview",
     "image_similar",
     "image_thumbnail",
+    "import_cancel",
+    "import_detail",
+    "import_report",
+    "import_retry",
     "query_again",
     "query_detail",
     "query_list",
     "query_preview",
+    "upload_detail",
+    "upload_discard",
+    "upload_finish",
+    "uploaded_file",
+    "uploaded_files",
 ]

@@ -81,7 +81,7 @@ def _classes(dataset: Dataset) -> list[dict[str, Any]]:
 def _import_jobs(request: HttpRequest, *, dataset: Dataset) -> list[Any]:
     if not request.user.has_perm("retrieval.view_importjob"):
         return []
-    return list(dataset.import_jobs.prefetch_related("rejections")[:IMPORT_JOBS_SHOWN])
+    return list(dataset.import_jobs.all()[:IMPORT_JOBS_SHOWN])
 
 
 @require_GET

@@ -14,7 +14,18 @@ from tests.pictures import drawn_pixels, png, striped_pixels
 from training.models import Evaluation, TrainingRun
 from training.services.starting import start_run
 
-CHOICES = ("--architecture", "narrow", "--weights", "none", "--batch-size", "8", "--learning-rate", "0.02")
+CHOICES = (
+    "--recipe",
+    "published",
+    "--architecture",
+    "narrow",
+    "--weights",
+    "none",
+    "--batch-size",
+    "8",
+    "--learning-rate",
+    "0.02",
+)
 EPOCH = {"epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds"}
 FIGURES = {"queries", "gallery", "accuracy", "p_at", "map_at_20", "per_class", "confusion_matrix"}
 
@@ -79,6 +90,12 @@ def test_evaluate_says_what_is_missing(manage: Manage, active_version: ModelVers
     assert (status, "has no embeddings of labelled images" in report["error"]) == (1, True)
     assert manage("evaluate", "--queries", tmp_path / "nowhere")[0] == 1
     assert manage("evaluate", "--model-version", 99)[0] == 1
+
+
+def test_train_begins_from_the_recipe_for_images_from_elsewhere(manage: Manage, stripes: str) -> None:
+    status, _ = manage("train", "--dataset", stripes, "--architecture", "narrow", "--weights", "none", "--epochs", "1")
+    assert status == 0
+    assert TrainingRun.objects.get().recipe["augmentation"] == "strong"
 
 
 def test_train_refuses_what_it_cannot_do(manage: Manage, stripes: str) -> None:

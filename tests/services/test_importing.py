@@ -33,7 +33,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def _counts(job: ImportJob) -> tuple[int, int, int]:
-    return job.accepted, job.duplicates, job.rejections.count()
+    return job.accepted, job.duplicates, job.files.filter(status="refused").count()
 
 
 def _stored(kind: str) -> list[Path]:
@@ -129,11 +129,76 @@ def test_each_refused_file_is_listed_with_its_reason(import_folder: ImportFolder
     files = {"a/good.png": png(drawn_pixels(1)), "a/note.txt": bad, "b/note again.txt": bad, "a/empty.png": b""}
     job = import_folder(_write(tmp_path / "in", files))
     assert _counts(job) == (1, 0, 3)
-    reasons = dict(job.rejections.values_list("file", "reason"))
+    reasons = dict(job.files.filter(status="refused").values_list("name", "reason"))
     assert sorted(reasons) == ["a/empty.png", "a/note.txt", "b/note again.txt"]
     assert reasons["a/empty.png"] == "The file is empty."
     assert reasons["a/note.txt"] == reasons["b/note again.txt"] != ""
     assert _is_whole()
+
+
+def _fates(job: ImportJob) -> dict[str, tuple[str, str]]:
+    """{name: (what became of it, the label of the image that it points to)}."""
+    rows = job.files.values_list("name", "status", "image__label")
+    return {name: (status, label or "") for name, status, label in rows}
+
+
+def test_the_fate_of_each_file_is_kept(import_folder: ImportFolder, tmp_path: Path) -> None:
+    same = png(drawn_pixels(1))
+    files = {"a/x.png": same, "b/y.png": same, "b/note.txt": b"no image", "c/pages.tif": _pages(3)}
+    source = _write(tmp_path / "in", files)
+    first, second = import_folder(source), import_folder(source)
+    assert _fates(first) == {
+        "a/x.png": ("stored", "a"),
+        "b/note.txt": ("refused", ""),
+        "b/y.png": ("duplicate", "a"),
+        "c/pages.tif": ("stored", "c"),
+    }
+    assert set(_fates(second).values()) == {("duplicate", "a"), ("duplicate", "c"), ("refused", "")}
+    assert {file.image.frame_number for file in first.files.exclude(image=None)} == {1}
+    assert (first.refused, second.refused) == (1, 1)
+
+
+def test_a_cancelled_import_ends_at_once_and_keeps_what_was_imported(
+    import_folder: ImportFolder, tmp_path: Path
+) -> None:
+    source = _write(tmp_path / "in", {f"a/{number:02}.png": png(drawn_pixels(number)) for number in range(20)})
+
+    def cancel(done: int, total: int | None) -> None:
+        if done == 3:
+            jobs.cancel(ImportJob.objects.get())
+
+    job = import_folder(source, progress=cancel)
+    assert (job.status, job.done, job.total, *_counts(job)) == (JobStatus.CANCELLED, 4, 20, 4, 0, 0)
+    assert MedicalImage.objects.count() == len(_stored("originals")) == 4
+    assert _is_whole()
+
+
+def test_an_import_says_how_fast_it_is_and_what_is_left() -> None:
+    began = timezone.now() - timedelta(seconds=10)
+    running = ImportJob(status=JobStatus.RUNNING, started_at=began, done=50, accepted=30, duplicates=15, total=200)
+    assert running.refused == 5
+    assert running.files_a_second == pytest.approx(5, rel=0.01)
+    assert running.seconds_left == pytest.approx(30, rel=0.01)
+    ended = ImportJob(
+        status=JobStatus.DONE, started_at=began, finished_at=began + timedelta(seconds=4), done=8, total=8
+    )
+    assert (ended.files_a_second, ended.seconds_left) == (2, None)
+    assert ImportJob().seconds_left is None
+
+
+def test_an_import_is_done_again_over_the_same_source(
+    import_folder: ImportFolder, tmp_path: Path, broker: Redis
+) -> None:
+    source = _write(tmp_path / "in", {"a/good.png": png(drawn_pixels(1)), "a/bad.png": b"no image"})
+    job = import_folder(source)
+    _write(source, {"a/bad.png": png(drawn_pixels(2))})
+    again = importing.retry_import(job)
+    assert importing.retry_import(job) == again != job
+    again = work_on_import(again)
+    assert _counts(again) == (1, 1, 0)
+    shutil.rmtree(source)
+    with pytest.raises(importing.SourceGone, match=r"no longer on the server\. Upload it again"):
+        importing.retry_import(again)
 
 
 def test_names_that_look_alike_are_both_listed(import_folder: ImportFolder, tmp_path: Path) -> None:

@@ -52,13 +52,6 @@ def test_slices_of_a_series_stand_in_their_order(logged_in: LoggedIn, archive: D
     assert shown == [str(hands[index].uuid) for index in (1, 2, 0)]
 
 
-def test_refused_files_are_shown_to_staff_alone(logged_in: LoggedIn, archive: Dataset) -> None:
-    job = archive.import_jobs.get()
-    job.rejections.create(file="odd.txt", reason="This file is no image.")
-    assert "odd.txt" in logged_in("staff").get(archive.get_absolute_url()).content.decode()
-    assert "odd.txt" not in logged_in("clinician").get(archive.get_absolute_url()).content.decode()
-
-
 def test_an_image_page_tells_its_attributes_and_no_identifiers(logged_in: LoggedIn, archive: Dataset) -> None:
     image = archive.images.earliest("pk")
     MedicalImage.objects.filter(pk=image.pk).update(

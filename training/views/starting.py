@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from training.forms import RECIPE_WORDS, StartForm, initial_from
-from training.learning.recipe import RECIPES
+from training.learning.recipe import DEFAULT_RECIPE, RECIPES
 from training.models import TrainingRun
 from training.services.starting import RunRefused, start_run
 
@@ -18,7 +18,9 @@ from training.services.starting import RunRefused, start_run
 @permission_required("training.add_trainingrun", raise_exception=True)
 def run_start(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        return _page(request, form=StartForm(initial=_initial(request)), recipe=request.GET.get("recipe", "published"))
+        return _page(
+            request, form=StartForm(initial=_initial(request)), recipe=request.GET.get("recipe", DEFAULT_RECIPE)
+        )
     form = StartForm(request.POST)
     if not form.is_valid():
         return _page(request, form=form, status=400)
@@ -48,5 +50,5 @@ def _initial(request: HttpRequest) -> dict[str, object]:
     number = request.GET.get("run", "")
     if number.isdecimal():
         return initial_from(get_object_or_404(TrainingRun, pk=number))
-    recipe = RECIPES.get(request.GET.get("recipe", ""), {})
+    recipe = RECIPES.get(request.GET.get("recipe", DEFAULT_RECIPE), {})
     return {**recipe, "datasets": [pk for pk in request.GET.getlist("dataset") if pk.isdecimal()]}

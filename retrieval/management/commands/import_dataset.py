@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db.models import F
 
 from retrieval.management.base import ReportingCommand, progress_bar
-from retrieval.models import Dataset, ImportJob
+from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus
 from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 
+CANCELLED = "The import was cancelled. What was imported so far is kept: start the import again to go on."
 STOPPED = "Stopped. What was imported so far is kept: start the import again to go on."
 
 
@@ -32,16 +34,18 @@ class Command(ReportingCommand):
         job = ImportJob.objects.create(dataset=dataset, source_path=str(options["path"].resolve()))
         skipped = self._run(job)
         job.refresh_from_db()
-        if job.reason:
+        if job.status != JobStatus.DONE:
             # A typing error in the path must not leave an empty dataset; images that were imported stay.
             if is_new and not dataset.images.exists():
                 dataset.delete()
-            raise jobs.JobFailed(job.reason)
+            raise jobs.JobFailed(job.reason or CANCELLED)
         return {
             "dataset": name,
             "accepted": job.accepted,
             "duplicates": job.duplicates,
-            "rejected": list(job.rejections.values("file", "reason")),
+            "rejected": list(
+                job.files.filter(status=ImportedFile.Status.REFUSED).values("reason", file=F("name")).order_by("pk")
+            ),
             "skipped": skipped,
             "seconds": round(time.perf_counter() - started, 3),
         }

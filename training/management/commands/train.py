@@ -10,7 +10,7 @@ from retrieval.management.base import ReportingCommand, progress_bar
 from retrieval.models import Dataset, JobStatus
 from retrieval.network.architectures import ARCHITECTURES
 from retrieval.services import jobs
-from training.learning.recipe import AUGMENTATIONS, BLOCKS, OPTIMISERS, RECIPES, SCHEDULES, Recipe
+from training.learning.recipe import AUGMENTATIONS, BLOCKS, DEFAULT_RECIPE, OPTIMISERS, RECIPES, SCHEDULES, Recipe
 from training.models import TrainingRun
 from training.results import result_of
 from training.services.running import train_run
@@ -55,14 +55,14 @@ class Command(ReportingCommand):
         parser.add_argument(
             "--recipe",
             choices=RECIPES,
-            default="published",
-            help="what the options below begin from: published, or elsewhere for images of other hospitals",
+            default=DEFAULT_RECIPE,
+            help=f"what the options below begin from: as published, or for images of other hospitals; {DEFAULT_RECIPE}",
         )
         defaults = {field.name: field.default for field in fields(Recipe)}
         for name, (kind, text) in NUMBERS.items():
-            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{text}; {defaults[name]}")
+            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{text}; as published {defaults[name]}")
         for name, choices in CHOICES.items():
-            parser.add_argument(f"--{name}", choices=choices, help=str(defaults[name]))
+            parser.add_argument(f"--{name}", choices=choices, help=f"as published {defaults[name]}")
         parser.add_argument("--flips", action="store_const", const=True, help="mirror images left to right at random")
 
     def work(self, options: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""Uploads from browsers: what somebody is sending into a dataset, and how much of each file is here."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+
+from retrieval.models.archive import Dataset
+
+
+class Upload(models.Model):
+    """Files on their way into one dataset. Its folder and the rows of its files go once they are imported."""
+
+    uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="uploads")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"upload {self.pk}"
+
+
+class UploadedFile(models.Model):
+    """`received` bytes of `size` are on the disk for certain."""
+
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="files")
+    uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    path = models.CharField(max_length=1000, help_text="Below the folder that was chosen.")
+    size = models.PositiveBigIntegerField()
+    received = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["upload", "path"], name="uploadedfile_once_an_upload")]
+
+    def __str__(self) -> str:
+        return f"uploaded file {self.pk}"

@@ -1,0 +1,205 @@
+"""Files of any size that browsers send in pieces, kept until they are imported.
+
+A piece counts once it is on the disk and its row says so: what was acknowledged is there, whatever dies. The files lie
+below UPLOAD_DIR under the names they came with, since folders are labels, and go when the import is through.
+"""
+
+import os
+import shutil
+import uuid
+from datetime import datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import Q, Sum
+from django.http import UnreadablePostError
+from django.utils import timezone
+
+from retrieval.imaging import ArchiveLimits
+from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus, Upload, UploadedFile
+from retrieval.services.importing import create_import_job
+
+FILES, ARCHIVES = "files", "archives"
+_PIECE = 2**20
+_NAME_BYTES = 255
+_LIMITS = ArchiveLimits()
+NO_PATH = "This file has a name that cannot be kept here: rename it, or put it into a zip."
+TWICE = "Another file of this upload has the same name. Send it in an upload of its own."
+FOLDER_AND_FILE = "A file and a folder of this upload have the same name. Send one of them in an upload of its own."
+TOO_MANY = f"An upload has at most {_LIMITS.members:,} files: send them in parts, or as a zip."
+IS_FINISHED = "This upload is finished: begin a new one."
+INCOMPLETE = "Not all files are here completely. Choose the same files again: only what is missing is sent."
+EMPTY = "There are no files in this upload yet."
+
+
+class UploadRefused(Exception):
+    """What is sent cannot be taken; the message is a sentence for people."""
+
+
+class Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def folder_of(upload: Upload) -> Path:
+    return settings.UPLOAD_DIR / str(upload.uuid)
+
+
+def path_of(file: UploadedFile) -> Path:
+    return folder_of(file.upload) / (ARCHIVES if _is_archive(file.path) else FILES) / file.path
+
+
+def _is_archive(path: str) -> bool:
+    return path.lower().endswith(".zip")
+
+
+def open_upload(*, dataset: Dataset, user: User) -> Upload:
+    """The person's unfinished upload into the dataset, or a new one."""
+    unfinished = Upload.objects.filter(dataset=dataset, created_by=user, finished_at=None).first()
+    return unfinished or Upload.objects.create(dataset=dataset, created_by=user)
+
+
+def add_file(upload: Upload, *, path: str, size: int) -> UploadedFile:
+    """Make room for a file. Raises UploadRefused, and OSError for a disk that is full."""
+    clean = _clean_path(path)
+    with transaction.atomic():
+        # One at a time, so that the sum holds.
+        Upload.objects.select_for_update().get(pk=upload.pk)
+        upload.refresh_from_db()
+        if upload.finished_at:
+            raise UploadRefused(IS_FINISHED)
+        taken = upload.files.aggregate(bytes=Sum("size"))["bytes"] or 0
+        if taken + size > settings.UPLOAD_MAX_BYTES:
+            raise UploadRefused(
+                f"An upload has at most {settings.UPLOAD_MAX_BYTES / 2**30:,.0f} GB: send the rest in another one."
+            )
+        if upload.files.count() >= _LIMITS.members:
+            raise UploadRefused(TOO_MANY)
+        upload.save(update_fields=["changed_at"])
+        try:
+            with transaction.atomic():
+                file = UploadedFile.objects.create(upload=upload, path=clean, size=size)
+        except IntegrityError as error:
+            raise UploadRefused(TWICE) from error
+        _make_room(file)
+    return file
+
+
+def _clean_path(path: str) -> str:
+    """The path as it may lie on this disk: relative, without steps upwards. Raises UploadRefused."""
+    parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part != "/"]
+    clean = "/".join(parts)
+    sound = parts and ".." not in parts and clean.isprintable() and len(clean) <= 1000
+    if not sound or any(len(part.encode("utf-8", "replace")) > _NAME_BYTES for part in parts):
+        raise UploadRefused(NO_PATH)
+    return clean
+
+
+def _make_room(file: UploadedFile) -> None:
+    path = path_of(file)
+    settings.UPLOAD_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if shutil.disk_usage(settings.UPLOAD_DIR).free < file.size + _LIMITS.spare_disk_bytes:
+        raise OSError(28, os.strerror(28))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600, exist_ok=False)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UploadRefused(FOLDER_AND_FILE) from error
+
+
+def append(file: UploadedFile, *, stream: Stream) -> None:
+    """Write what comes to the end of the file, and note how much of it is safe. For a row that is locked.
+
+    A connection that breaks leaves what came before. Raises OSError for a disk that is full; that is noted too.
+    """
+    handle = os.open(path_of(file), os.O_WRONLY | os.O_NOFOLLOW)
+    try:
+        # What lies behind was never acknowledged.
+        os.ftruncate(handle, file.received)
+        os.lseek(handle, file.received, os.SEEK_SET)
+        _copy(stream, handle=handle, most=file.size - file.received)
+    except UnreadablePostError:
+        pass
+    finally:
+        os.fsync(handle)
+        file.received = os.fstat(handle).st_size
+        os.close(handle)
+        file.save(update_fields=["received"])
+        Upload.objects.filter(pk=file.upload_id).update(changed_at=timezone.now())
+
+
+def _copy(stream: Stream, *, handle: int, most: int) -> None:
+    while most and (piece := stream.read(min(_PIECE, most))):
+        most -= len(piece)
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(handle, view) :]
+
+
+def finish_upload(upload: Upload) -> list[ImportJob]:
+    """Queue the imports of a complete upload: one for each archive, one for all other files. Raises UploadRefused.
+
+    A second time it returns the same jobs.
+    """
+    with transaction.atomic():
+        upload = Upload.objects.select_for_update().get(pk=upload.pk)
+        if upload.finished_at:
+            return list(upload.import_jobs.order_by("pk"))
+        paths = [(file.path, file.size == file.received) for file in upload.files.order_by("path")]
+        if not paths:
+            raise UploadRefused(EMPTY)
+        if not all(complete for _, complete in paths):
+            raise UploadRefused(INCOMPLETE)
+        folder = folder_of(upload)
+        sources = [folder / ARCHIVES / path for path, _ in paths if _is_archive(path)]
+        sources += [folder / FILES] if len(sources) < len(paths) else []
+        _sync_folders(folder)
+        queued = [create_import_job(dataset=upload.dataset, source=source, upload=upload) for source in sources]
+        upload.files.all().delete()
+        upload.finished_at = timezone.now()
+        upload.save(update_fields=["finished_at"])
+    return queued
+
+
+def _sync_folders(folder: Path) -> None:
+    """Make sure that the names are on the disk too; the contents are already."""
+    for below, _, _ in os.walk(folder):
+        handle = os.open(below, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+
+
+def discard_upload(upload: Upload) -> None:
+    """Delete an unfinished upload with its files. Raises UploadRefused for a finished one."""
+    with transaction.atomic():
+        upload = Upload.objects.select_for_update().get(pk=upload.pk)
+        if upload.finished_at:
+            raise UploadRefused(IS_FINISHED)
+        folder = folder_of(upload)
+        upload.delete()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_old_uploads() -> None:
+    """Remove the files of uploads that are imported, abandoned, or whose dataset was deleted."""
+    if not settings.UPLOAD_DIR.exists():
+        return
+    long_ago = timezone.now() - timedelta(days=settings.UPLOAD_DAYS)
+    for folder in settings.UPLOAD_DIR.iterdir():
+        upload = Upload.objects.filter(uuid=uuid.UUID(folder.name)).first()
+        if upload is None or _is_over(upload, long_ago=long_ago):
+            shutil.rmtree(folder, ignore_errors=True)
+            Upload.objects.filter(uuid=folder.name, finished_at=None).delete()
+
+
+def _is_over(upload: Upload, *, long_ago: datetime) -> bool:
+    """Whether nobody needs the files any more. Those of an import with trouble wait: somebody may try it again."""
+    if upload.finished_at is None:
+        return upload.changed_at < long_ago
+    unfinished = Q(status__in=(JobStatus.QUEUED, JobStatus.RUNNING))
+    if upload.import_jobs.filter(unfinished).exists():
+        return False
+    troubled = upload.import_jobs.filter(~Q(status=JobStatus.DONE) | Q(files__status=ImportedFile.Status.REFUSED))
+    return upload.finished_at < long_ago or not troubled.exists()

@@ -1,0 +1,286 @@
+"""Uploads into datasets, as a tus client sends them: nothing acknowledged is lost, nothing leads out of the folder."""
+
+import base64
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.http import UnreadablePostError
+from django.test import Client
+from pytest_django import Settings
+
+from retrieval.models import Dataset, ImportJob, JobStatus, MedicalImage, Upload, UploadedFile
+from retrieval.services import jobs, uploading
+from retrieval.services.importing import import_dataset
+from retrieval.services.uploading import append, folder_of, open_upload, path_of, remove_old_uploads
+from retrieval.views.uploading import PIECE
+from tests.pictures import drawn_pixels, png
+
+pytestmark = pytest.mark.django_db
+LoggedIn = Callable[..., Client]
+
+
+@pytest.fixture
+def dataset(db: None) -> Dataset:
+    return Dataset.objects.create(name="New")
+
+
+@pytest.fixture
+def staff(logged_in: LoggedIn) -> Client:
+    return logged_in("staff")
+
+
+@pytest.fixture
+def upload(dataset: Dataset, staff: Client) -> Upload:
+    return open_upload(dataset=dataset, user=staff.user)  # type: ignore[attr-defined]
+
+
+def create(client: Client, upload: Upload, *, path: str, size: int, content: bytes | None = None) -> Any:
+    headers = {
+        "Upload-Length": str(size),
+        "Upload-Metadata": f"path {base64.b64encode(path.encode()).decode()}",
+        "Tus-Resumable": "1.0.0",
+    }
+    address = f"/uploads/{upload.uuid}/files/"
+    if content is None:
+        return client.generic("POST", address, headers=headers)
+    return client.generic("POST", address, content, content_type=PIECE, headers=headers)
+
+
+def send(client: Client, address: str, *, content: bytes, offset: int) -> Any:
+    return client.generic("PATCH", address, content, content_type=PIECE, headers={"Upload-Offset": str(offset)})
+
+
+def do(job: ImportJob) -> ImportJob:
+    claimed = jobs.claim(ImportJob, job.pk)
+    assert claimed is not None
+    with jobs.working_on(claimed):
+        import_dataset(claimed, index_afterwards=False)
+    job.refresh_from_db()
+    return job
+
+
+def test_a_file_arrives_in_pieces(staff: Client, upload: Upload) -> None:
+    content = os.urandom(3000)
+    created = create(staff, upload, path="chest/a.png", size=3000)
+    assert (created.status_code, created["Tus-Resumable"]) == (201, "1.0.0")
+    address = created["Location"]
+    for start in range(0, 3000, 1000):
+        answer = send(staff, address, content=content[start : start + 1000], offset=start)
+        assert (answer.status_code, answer["Upload-Offset"]) == (204, str(start + 1000))
+    head = staff.head(address)
+    assert (head["Upload-Offset"], head["Upload-Length"], head["Cache-Control"]) == ("3000", "3000", "no-store")
+    file = upload.files.get()
+    assert path_of(file).read_bytes() == content
+    assert staff.get(f"/uploads/{upload.uuid}/").json() == {"chest/a.png": [address, 3000, 3000]}
+
+
+def test_a_piece_may_come_with_the_creation(staff: Client, upload: Upload) -> None:
+    created = create(staff, upload, path="a.png", size=10, content=b"0123456789")
+    assert (created.status_code, created["Upload-Offset"]) == (201, "10")
+
+
+def test_a_piece_at_another_place_is_refused(staff: Client, upload: Upload) -> None:
+    address = create(staff, upload, path="a.png", size=10, content=b"01234")["Location"]
+    assert send(staff, address, content=b"56789", offset=3).status_code == 409
+    assert send(staff, address, content=b"56789", offset=5).status_code == 204
+    assert path_of(upload.files.get()).read_bytes() == b"0123456789"
+
+
+def test_no_more_is_kept_than_was_announced(staff: Client, upload: Upload) -> None:
+    create(staff, upload, path="a.png", size=4, content=b"0123456789")
+    assert path_of(upload.files.get()).read_bytes() == b"0123"
+
+
+def test_a_connection_that_breaks_leaves_what_came_before(upload: Upload, staff: Client) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:  # noqa: ARG002
+            piece = super().read(4)
+            if not piece:
+                raise UnreadablePostError
+            return piece
+
+    create(staff, upload, path="a.png", size=10)
+    file = upload.files.get()
+    append(file, stream=Broken(b"012345"))
+    assert UploadedFile.objects.get().received == 6
+    # A process that died while it wrote leaves bytes that nobody was told of.
+    with path_of(file).open("ab") as torn:
+        torn.write(b"xx")
+    append(file, stream=io.BytesIO(b"6789"))
+    assert path_of(file).read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "..", "../a.png", "a/../../b.png", "a/\0.png", "a\nb.png", "x" * 256, "a/" * 501 + "b", "\\..\\b"]
+)
+def test_paths_that_cannot_be_kept_are_refused(staff: Client, upload: Upload, path: str) -> None:
+    answer = create(staff, upload, path=path, size=1)
+    assert answer.status_code == 400
+    assert "rename it" in answer.content.decode()
+    assert not upload.files.exists()
+
+
+def test_an_absolute_path_stays_in_the_folder(staff: Client, upload: Upload) -> None:
+    assert create(staff, upload, path="/etc/passwd", size=1, content=b"x").status_code == 201
+    assert path_of(upload.files.get()) == folder_of(upload) / "files" / "etc" / "passwd"
+
+
+@pytest.mark.parametrize("paths", [("a.png", "a.png"), ("a", "a/b.png"), ("a/b.png", "a")])
+def test_names_that_meet_are_refused(staff: Client, upload: Upload, paths: tuple[str, str]) -> None:
+    first, second = paths
+    assert create(staff, upload, path=first, size=1).status_code == 201
+    assert create(staff, upload, path=second, size=1).status_code == 400
+    assert upload.files.get().path == first
+
+
+def test_an_upload_has_a_limit(staff: Client, upload: Upload, settings: Settings) -> None:
+    settings.UPLOAD_MAX_BYTES = 10
+    assert create(staff, upload, path="a.png", size=6).status_code == 201
+    answer = create(staff, upload, path="b.png", size=6)
+    assert (answer.status_code, upload.files.count()) == (400, 1)
+
+
+def test_a_full_disk_is_said_and_costs_nothing(staff: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = create(staff, upload, path="a.png", size=10, content=b"01234")["Location"]
+    with monkeypatch.context() as patch:
+        patch.setattr(uploading, "_LIMITS", uploading.ArchiveLimits(spare_disk_bytes=2**60))
+        assert create(staff, upload, path="b.png", size=10).status_code == 507
+    assert upload.files.count() == 1
+    assert send(staff, address, content=b"56789", offset=5).status_code == 204
+
+
+def test_a_complete_upload_is_imported_and_its_files_go(staff: Client, upload: Upload, dataset: Dataset) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("hand/z.png", png(drawn_pixels(3)))
+    sent = {
+        "all/chest/a.png": png(drawn_pixels(1)),
+        "all/hand/b.png": png(drawn_pixels(2)),
+        "more.zip": packed.getvalue(),
+    }
+    for path, content in sent.items():
+        create(staff, upload, path=path, size=len(content), content=content)
+    answer = staff.post(f"/uploads/{upload.uuid}/finish/")
+    assert (answer.status_code, answer.json()["address"]) == (201, f"/datasets/{dataset.pk}/")
+    assert staff.post(f"/uploads/{upload.uuid}/finish/").status_code == 201
+    assert [do(job).status for job in ImportJob.objects.all()] == [JobStatus.DONE, JobStatus.DONE]
+    assert sorted(MedicalImage.objects.values_list("label", flat=True)) == ["chest", "hand", "hand"]
+    assert not UploadedFile.objects.exists()
+    remove_old_uploads()
+    assert not folder_of(upload).exists()
+    assert Upload.objects.get().finished_at is not None
+
+
+def test_files_of_an_import_with_trouble_wait(staff: Client, upload: Upload, settings: Settings) -> None:
+    create(staff, upload, path="a.png", size=5, content=b"hello")
+    staff.post(f"/uploads/{upload.uuid}/finish/")
+    remove_old_uploads()
+    assert folder_of(upload).exists()
+    do(ImportJob.objects.get())
+    remove_old_uploads()
+    assert folder_of(upload).exists()
+    settings.UPLOAD_DAYS = 0
+    remove_old_uploads()
+    assert not folder_of(upload).exists()
+
+
+def test_an_upload_that_nobody_goes_on_with_is_removed(upload: Upload, staff: Client) -> None:
+    create(staff, upload, path="a.png", size=5)
+    remove_old_uploads()
+    assert folder_of(upload).exists()
+    Upload.objects.update(changed_at=upload.changed_at - timedelta(days=8))
+    remove_old_uploads()
+    assert not folder_of(upload).exists()
+    assert not Upload.objects.exists()
+
+
+@pytest.mark.parametrize("received", [0, 3])
+def test_an_incomplete_upload_is_not_imported(staff: Client, upload: Upload, received: int) -> None:
+    create(staff, upload, path="a.png", size=5, content=b"hello"[:received])
+    answer = staff.post(f"/uploads/{upload.uuid}/finish/")
+    assert (answer.status_code, answer.content.decode()) == (400, uploading.INCOMPLETE)
+    assert not ImportJob.objects.exists()
+
+
+def test_an_empty_upload_is_not_imported(staff: Client, upload: Upload) -> None:
+    assert staff.post(f"/uploads/{upload.uuid}/finish/").status_code == 400
+
+
+def test_an_upload_can_be_discarded_and_begun_anew(staff: Client, upload: Upload, dataset: Dataset) -> None:
+    create(staff, upload, path="a.png", size=5)
+    assert staff.post(f"/uploads/{upload.uuid}/discard/").status_code == 204
+    assert not folder_of(upload).exists()
+    assert open_upload(dataset=dataset, user=staff.user).pk != upload.pk  # type: ignore[attr-defined]
+
+
+def test_a_colleagues_upload_is_not_found(logged_in: LoggedIn, upload: Upload, staff: Client) -> None:
+    address = create(staff, upload, path="a.png", size=5)["Location"]
+    colleague = logged_in("staff", name="colleague")
+    assert send(colleague, address, content=b"hello", offset=0).status_code == 404
+    assert create(colleague, upload, path="b.png", size=5).status_code == 404
+    for address in (f"/uploads/{upload.uuid}/finish/", f"/uploads/{upload.uuid}/discard/"):
+        assert colleague.post(address).status_code == 404
+
+
+def test_clinicians_upload_nothing(logged_in: LoggedIn, upload: Upload) -> None:
+    assert create(logged_in("clinician"), upload, path="b.png", size=5).status_code == 403
+
+
+@pytest.mark.parametrize("header", ["", "-1", "five", "1" * 17])
+def test_a_length_that_is_none_is_refused(staff: Client, upload: Upload, header: str) -> None:
+    answer = staff.generic("POST", f"/uploads/{upload.uuid}/files/", headers={"Upload-Length": header})
+    assert answer.status_code == 400
+
+
+def test_large_bodies_are_for_pieces_only(staff: Client, upload: Upload) -> None:
+    large = bytes(2**20 + 1)
+    address = create(staff, upload, path="a.png", size=len(large))["Location"]
+    assert send(staff, address, content=large, offset=0).status_code == 204
+    form = {"file": io.BytesIO(large)}
+    assert staff.post(f"/uploads/{upload.uuid}/finish/", form).status_code == 413
+
+
+def test_options_tell_the_protocol(staff: Client, upload: Upload) -> None:
+    answer = staff.options(f"/uploads/{upload.uuid}/files/")
+    assert answer["Tus-Extension"] == "creation,creation-with-upload"
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_piece_waits_for_the_one_before(staff: Client, upload: Upload) -> None:
+    address = create(staff, upload, path="a.png", size=5)["Location"]
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT 1 FROM retrieval_uploadedfile FOR UPDATE")
+            assert send(staff, address, content=b"hello", offset=0).status_code == 423
+            cursor.execute("ROLLBACK")
+    finally:
+        other.close()
+    assert send(staff, address, content=b"hello", offset=0).status_code == 204
+
+
+def test_the_page_is_found_from_the_dataset(staff: Client, dataset: Dataset, upload: Upload) -> None:
+    page = staff.get(f"/admin/retrieval/dataset/{dataset.pk}/change/").content.decode()
+    address = f"/admin/retrieval/dataset/{dataset.pk}/upload/"
+    assert address in page
+    page = staff.get(address).content.decode()
+    assert f'data-files="/uploads/{upload.uuid}/files/"' in page
+    assert Upload.objects.count() == 1
+
+
+def test_a_new_dataset_leads_to_its_upload(staff: Client) -> None:
+    answer = staff.post("/admin/retrieval/dataset/add/", {"name": "Chests", "_save": "Save"})
+    assert answer["Location"] == f"/admin/retrieval/dataset/{Dataset.objects.get().pk}/upload/"
+
+
+def test_the_folder_is_private(staff: Client, upload: Upload, settings: Settings) -> None:
+    create(staff, upload, path="chest/a.png", size=1)
+    modes = [path.stat().st_mode & 0o777 for path in (path_of(upload.files.get()), settings.UPLOAD_DIR)]
+    assert modes == [0o600, 0o700]

@@ -65,7 +65,7 @@ def _make_archive(vectors: np.ndarray) -> "ModelVersion":
 
     version = ModelVersion.objects.create(number=1, architecture="published", weights_source="none", weights="none")
     dataset = Dataset.objects.create(name="benchmark")
-    original = StoredFile.objects.create(sha256="0" * 64, file="none", size=0)
+    original = StoredFile.objects.create(sha256="0" * 64, file="none", size=0, is_deidentified=True)
     images = MedicalImage.objects.bulk_create(
         MedicalImage(
             dataset=dataset,

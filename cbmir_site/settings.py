@@ -144,6 +144,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 # A Redis that hangs must not hang the web process with it: socket_timeout ends the wait.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 2 * 86_400, "socket_connect_timeout": 2, "socket_timeout": 3}
 
+# Whether what identifies a patient is removed from files before they are stored. Without, originals stay as they came.
+DEIDENTIFY_ORIGINALS = env.bool("CBMIR_DEIDENTIFY_ORIGINALS", default=True)
 # What one query may send, and how much memory an upload may take before it goes to disk.
 QUERY_MAX_BYTES = env.int("CBMIR_QUERY_MAX_BYTES", default=200 * 2**20)
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2**20

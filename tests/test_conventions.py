@@ -41,7 +41,7 @@ MAY_IMPORT = {
 }
 WITHOUT_DJANGO = ("retrieval/imaging", "retrieval/network", "training/learning")
 # Too heavy for the web process, and decoders of strangers' files have no business there.
-NOT_IN_WEB = ("torch", "torchvision", "numpy", "scipy", "sklearn", "PIL", "pydicom", "pylibjpeg")
+NOT_IN_WEB = ("torch", "torchvision", "numpy", "scipy", "sklearn", "PIL", "pydicom", "pylibjpeg", "dicomanonymizer")
 PUBLIC = {"/healthz", "/readyz", "/login/", "/admin/login/"}
 MOST_LINES = 400
 

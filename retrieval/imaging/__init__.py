@@ -12,6 +12,8 @@ from retrieval.imaging.parallel import in_order
 from retrieval.imaging.rendering import Rendering
 from retrieval.imaging.sandbox import Decoder
 from retrieval.imaging.source import Member, Source
+from retrieval.imaging.stored_form import StoredForm, as_it_is
+from retrieval.imaging.uids import mapped_uid
 
 __all__ = [
     "ACCEPTED",
@@ -24,6 +26,9 @@ __all__ = [
     "Member",
     "Rendering",
     "Source",
+    "StoredForm",
+    "as_it_is",
     "in_order",
+    "mapped_uid",
     "open_source",
 ]

@@ -1,4 +1,4 @@
-"""The decoding process: takes paths on standard input, answers with renderings on standard output (see sandbox.py).
+"""The decoding process: takes paths on standard input, answers on standard output (see sandbox.py).
 
 It runs with hard limits on memory and on processor time, and with nothing of the parent's environment. Standard error
 goes nowhere, since libraries print values found in files, and those can name a patient.
@@ -9,7 +9,6 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,14 +26,13 @@ def main() -> None:
     limits = Limits(**json.loads(sys.argv[1]))
     answers = _own_output()
     # What follows costs most of a second; it happens before the first file is asked for.
-    from retrieval.imaging import decode
+    from retrieval.imaging.answers import messages
 
     _limit_memory(limits)
     write_message(answers, {"kind": "ready"})
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        frames = decode.render_file(Path(request["path"]), limits=limits, frames=request["frames"])
-        if not _answer(_timed(frames, limits=limits), answers=answers):
+        if not _answer(_timed(messages(request, limits=limits), limits=limits), answers=answers):
             # After a panic or without memory nothing in here can be trusted: the parent was told to start another.
             sys.exit(1)
 
@@ -54,26 +52,24 @@ def _limit_memory(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
-def _timed(frames: Iterator[Any], *, limits: Limits) -> Iterator[Any]:
-    """Give each frame its own processor time, so that an orphan ends even where nobody watches the clock."""
+def _timed(work: Iterator[Any], *, limits: Limits) -> Iterator[Any]:
+    """Give each message its own processor time, so that an orphan ends even where nobody watches the clock."""
     while True:
         used = resource.getrusage(resource.RUSAGE_SELF)
         allowed = int(used.ru_utime + used.ru_stime + limits.seconds) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
         try:
-            frame = next(frames)
+            message = next(work)
         except StopIteration:
             return
-        yield frame
+        yield message
 
 
-def _answer(frames: Iterator[Any], *, answers: BinaryIO) -> bool:
-    """Write every frame and how it ended; False when the process must not go on."""
+def _answer(work: Iterator[Any], *, answers: BinaryIO) -> bool:
+    """Write all that the work gives and how it ended; False when the process must not go on."""
     try:
-        for rendering in frames:
-            fields = asdict(rendering)
-            parts = (fields.pop("preview"), fields.pop("thumbnail"))
-            write_message(answers, {"kind": "rendering", **fields}, *parts)
+        for header, parts in work:
+            write_message(answers, header, *parts)
     except FileRefused as refused:
         write_message(answers, {"kind": "refused", "reason": refused.reason})
     except MemoryError:

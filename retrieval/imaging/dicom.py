@@ -40,7 +40,7 @@ def read_dicom(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) 
     with path.open("rb") as file, refusing_damage("its structure cannot be read"):
         stream = plain_stream(file, limits=limits)
         dataset = dcmread(stream, stop_before_pixels=True, force=True)
-        options = _pixel_options(stream, dataset=dataset)
+        options = pixel_options(stream, dataset=dataset)
         count = _frame_count(options, limits=limits)
         decoder = _decoder(options["transfer_syntax_uid"])
         check_complete(stream, options=options)
@@ -57,7 +57,7 @@ def read_dicom(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) 
             )
 
 
-def _pixel_options(stream: BinaryIO, *, dataset: Dataset) -> dict[str, Any]:
+def pixel_options(stream: BinaryIO, *, dataset: Dataset) -> dict[str, Any]:
     """Read the header of the pixel data element, where dcmread has stopped; the stream is left at its first byte."""
     keyword, value_representation, length = _pixel_header(stream, dataset=dataset)
     missing = [name for name in _NEEDED if dataset.get(name) is None]

@@ -32,16 +32,19 @@ def refusing_damage(what: str) -> Iterator[None]:
         raise damaged(what) from error
 
 
-def check_complete(stream: BinaryIO, *, options: dict[str, Any]) -> None:
-    """Refuse pixel data that was cut off; the stream is at its first byte, and is left there."""
+def check_complete(stream: BinaryIO, *, options: dict[str, Any]) -> int:
+    """Refuse pixel data that was cut off, else return its bytes; the stream is at the first one, and is left there."""
     start = stream.tell()
     left = stream.seek(0, os.SEEK_END) - start
     stream.seek(start)
     if options["transfer_syntax_uid"].is_encapsulated:
         _check_fragments(stream, left=left)
+        end = stream.tell()
         stream.seek(start)
-    elif options["pixel_length"] == _UNDEFINED_LENGTH or min(options["pixel_length"], left) < _needed(options):
+        return end - start
+    if options["pixel_length"] == _UNDEFINED_LENGTH or min(options["pixel_length"], left) < _needed(options):
         raise damaged(_INCOMPLETE)
+    return min(options["pixel_length"], left)
 
 
 def _needed(options: dict[str, Any]) -> int:
@@ -52,7 +55,10 @@ def _needed(options: dict[str, Any]) -> int:
 
 
 def _check_fragments(stream: BinaryIO, *, left: int) -> None:
-    """Walk the fragments to the delimiter that ends them (PS3.5, A.4): a decoder may draw half a frame unasked."""
+    """Walk the fragments to the delimiter that ends them (PS3.5, A.4): a decoder may draw half a frame unasked.
+
+    The stream is left behind the delimiter.
+    """
     while left >= 8:
         tag, length = struct.unpack("<II", stream.read(8))
         left -= 8 + length

@@ -41,6 +41,11 @@ def plain_stream(file: BinaryIO, *, limits: Limits) -> BinaryIO:
     return file
 
 
+def is_deflated(file: BinaryIO) -> bool:
+    file.seek(0)
+    return _read_meta(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+
+
 def _read_meta(file: BinaryIO) -> Dataset:
     """Read group 2 and leave the file at the first byte after it (PS3.10, 7.1)."""
     read_preamble(file, force=True)

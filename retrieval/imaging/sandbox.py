@@ -16,6 +16,7 @@ from retrieval.imaging.errors import DecoderUnavailable, FileRefused
 from retrieval.imaging.framing import BrokenMessage, read_message
 from retrieval.imaging.limits import Limits
 from retrieval.imaging.rendering import Rendering
+from retrieval.imaging.stored_form import Span, StoredForm
 
 _CODE = Path(__file__).resolve().parents[2]
 # Starting Python and importing NumPy, Pillow and pydicom, on a machine that is busy.
@@ -57,12 +58,27 @@ class Decoder:
         Raises FileRefused, also midway: the file is bad, took too long or too much memory, or killed its decoder.
         Raises DecoderUnavailable before the file is looked at.
         """
+        request = {"path": str(path.resolve()), "wanted": "render", "frames": frames}
+        for fields, parts in self._answers(request):
+            yield _rendering(fields, parts)
+
+    def clean(self, path: Path, *, uid_key: str) -> StoredForm:
+        """Return the form to store of a file that was rendered: without anything that could say whose it is.
+
+        UIDs are mapped under `uid_key`. Raises FileRefused and DecoderUnavailable, as render does.
+        """
+        request = {"path": str(path.resolve()), "wanted": "clean", "uid_key": uid_key}
+        [(fields, parts)] = self._answers(request)
+        literal = iter(parts)
+        return StoredForm(path=path, pieces=[Span(*span) if span else next(literal) for span in fields["spans"]])
+
+    def _answers(self, request: dict[str, str]) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
         process = self._running()
         finished = False
         try:
-            _ask(process, {"path": str(path.resolve()), "frames": frames})
-            while (answer := self._next(process))[0]["kind"] == "rendering":
-                yield _rendering(*answer)
+            _ask(process, request)
+            while (answer := self._next(process))[0]["kind"] in ("rendering", "cleaned"):
+                yield answer
             # A process that says that it ends may still be there when the next file comes.
             finished = not answer[0].get("last")
             if answer[0]["kind"] == "refused":

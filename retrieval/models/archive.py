@@ -74,9 +74,15 @@ class Dataset(models.Model):
 
 
 class StoredFile(models.Model):
-    """An original as it was accepted, stored once however many datasets and frames refer to it."""
+    """An original, stored once however many datasets and frames refer to it.
 
-    sha256 = models.CharField(max_length=64, unique=True)
+    What came in decides whether a file is known; what is stored of it says nothing of whom it shows, unless the
+    installation keeps originals as they are.
+    """
+
+    sha256 = models.CharField(max_length=64, unique=True, help_text="Of the file that came in.")
+    stored_sha256 = models.CharField(max_length=64, help_text="Of the file as it is stored.")
+    is_deidentified = models.BooleanField(help_text="Whether metadata were removed before it was stored.")
     file = models.FileField(max_length=200, unique=True)
     size = models.PositiveBigIntegerField(help_text="Bytes.")
 

@@ -23,7 +23,7 @@ def check_archive() -> dict[str, object]:
     """Return what is wrong; `ok` is whether nothing is. Files are named by their generated names."""
     # First what is there, then what should be: a file that comes in between is no orphan.
     present = _present()
-    hashed = [*StoredFile.objects.values_list("file", "sha256"), *_weights()]
+    hashed = [*StoredFile.objects.values_list("file", "stored_sha256"), *_weights()]
     expected = {name for name, _ in hashed} | set(_rendered())
     missing = sorted(name for name in expected if not default_storage.exists(name))
     mismatches = sorted(name for name, sha256 in hashed if name not in missing and _sha256(name) != sha256)

@@ -9,6 +9,8 @@ import uuid
 
 from django.conf import settings
 
+from retrieval.imaging import mapped_uid
+
 
 def keyed_hash(*parts: str) -> str:
     """HMAC-SHA-256, in hexadecimal, of the parts under the installation's HASH_KEY."""
@@ -20,8 +22,19 @@ def patient_key(identifier: str) -> str:
     return keyed_hash("patient", identifier.strip()) if identifier.strip() else ""
 
 
-def original_name(sha256: str) -> str:
-    key = keyed_hash("original", sha256)
+def uid_key() -> str:
+    """The key for UIDs alone: the decoding process gets it, and never the installation's own."""
+    return keyed_hash("uids")
+
+
+def instance_uid(uid: str) -> str:
+    """The UID of a study, series or object as the archive knows it; empty stays empty."""
+    return mapped_uid(uid, key=uid_key())
+
+
+def original_name(sha256: str, *, stored_sha256: str) -> str:
+    """By what came in and what is stored of it: files of two patients may well leave the same bytes."""
+    key = keyed_hash("original", sha256, stored_sha256)
     return f"originals/{key[:2]}/{key[:40]}"
 
 

@@ -3,15 +3,17 @@
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import connection, transaction
 from django.db.models import Q
 
-from retrieval.imaging import Decoder, FileRefused, Member, Rendering
+from retrieval.imaging import Decoder, FileRefused, Member, Rendering, StoredForm, as_it_is
 from retrieval.models import MedicalImage, StoredFile
 from retrieval.services import naming
 from retrieval.services.modalities import modality_name
@@ -29,11 +31,13 @@ class Incoming:
     hold: ExitStack = field(default_factory=ExitStack)
     path: Path | None = None
     sha256: str = ""
-    size: int = 0
     # A member before it had the same content; and whether this content is to be decoded at all.
     repeats: bool = False
     is_new: bool = False
     refusal: str = ""
+    # The row of the original and what is to lie there, once it has been decoded.
+    original: StoredFile | None = None
+    form: StoredForm | None = None
     images: list[MedicalImage] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
 
@@ -45,22 +49,30 @@ def decode_and_store(decoder: Decoder, file: Incoming) -> Incoming:
     try:
         for rendering in decoder.render(file.path):
             file.images.append(_store_frame(rendering, file=file))
+        file.form = _form_to_store(file.path, decoder=decoder)
     except FileRefused as refused:
         file.refusal = refused.reason
         return file
-    file.size = file.path.stat().st_size
-    _save_original(file, path=file.path)
+    stored_sha256 = file.form.sha256()
+    name = naming.original_name(file.sha256, stored_sha256=stored_sha256)
+    file.original = StoredFile(
+        sha256=file.sha256,
+        stored_sha256=stored_sha256,
+        file=name,
+        size=file.form.size,
+        is_deidentified=settings.DEIDENTIFY_ORIGINALS,
+    )
+    _save(file, name=name, content=file.form)
     return file
 
 
-def _save_original(file: Incoming, *, path: Path) -> None:
-    with path.open("rb") as original:
-        _save(file, name=naming.original_name(file.sha256), content=File(original))
+def _form_to_store(path: Path, *, decoder: Decoder) -> StoredForm:
+    return decoder.clean(path, uid_key=naming.uid_key()) if settings.DEIDENTIFY_ORIGINALS else as_it_is(path)
 
 
-def _save(file: Incoming, *, name: str, content: File) -> str:
+def _save(file: Incoming, *, name: str, content: ContentFile | StoredForm) -> str:
     file.written.append(name)
-    return default_storage.save(name, content)
+    return default_storage.save(name, cast(File, content))
 
 
 def keep_original(file: Incoming) -> StoredFile:
@@ -68,14 +80,17 @@ def keep_original(file: Incoming) -> StoredFile:
 
     The last dataset that held the same content may be deleted at this moment, and take along what was written already.
     """
+    written, form = file.original, file.form
+    assert written is not None and form is not None  # noqa: S101 - a file that has images was stored
     _lock_files("pg_advisory_xact_lock_shared")
-    name = naming.original_name(file.sha256)
-    original, _ = StoredFile.objects.select_for_update().get_or_create(
-        sha256=file.sha256, defaults={"file": name, "size": file.size}
-    )
-    if file.path and not default_storage.exists(name):
-        _save_original(file, path=file.path)
-    return original
+    values = {name: getattr(written, name) for name in ("stored_sha256", "is_deidentified", "file", "size")}
+    kept, _ = StoredFile.objects.select_for_update().get_or_create(sha256=file.sha256, defaults=values)
+    if kept.stored_sha256 != written.stored_sha256:
+        # Stored before in another form: under another setting, or as an earlier version cleaned it.
+        transaction.on_commit(partial(remove_unneeded, [str(written.file)]))
+    elif not default_storage.exists(str(kept.file)):
+        _save(file, name=str(kept.file), content=form)
+    return kept
 
 
 def remove_unneeded(names: Collection[str]) -> None:
@@ -124,9 +139,9 @@ def _store_frame(rendering: Rendering, *, file: Incoming) -> MedicalImage:
         view_position=known.get("view_position", ""),
         laterality=known.get("laterality", ""),
         photometric_interpretation=known.get("photometric_interpretation", ""),
-        study_instance_uid=known.get("study_instance_uid", ""),
-        series_instance_uid=known.get("series_instance_uid", ""),
-        sop_instance_uid=known.get("sop_instance_uid", ""),
+        study_instance_uid=naming.instance_uid(str(known.get("study_instance_uid", ""))),
+        series_instance_uid=naming.instance_uid(str(known.get("series_instance_uid", ""))),
+        sop_instance_uid=naming.instance_uid(str(known.get("sop_instance_uid", ""))),
         instance_number=known.get("instance_number"),
         patient_key=naming.patient_key(told.patient_group or str(known.get("patient_id", ""))),
     )

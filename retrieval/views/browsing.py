@@ -16,6 +16,8 @@ from retrieval.views.files import private_image
 
 PAGE = 60
 IMPORT_JOBS_SHOWN = 10
+# Slices of a series stand as they were taken, in whatever order its files came.
+BY_SERIES = ("label", "series_instance_uid", "instance_number", "frame_number", "pk")
 SORTS = {"name": "name", "images": "image_count", "newest": "newest"}
 
 may_see_datasets = permission_required("retrieval.view_dataset", raise_exception=True)
@@ -48,7 +50,7 @@ def dataset_detail(request: HttpRequest, pk: int) -> HttpResponse:
     version = ModelVersion.objects.active()
     dataset = get_object_or_404(Dataset.objects.with_counts(version), pk=pk)
     label = request.GET.get("label")
-    images = dataset.images.select_related("dataset").order_by("label", "pk")
+    images = dataset.images.select_related("dataset").order_by(*BY_SERIES)
     images = images if label is None else images.filter(label=label)
     context = {
         "dataset": dataset,

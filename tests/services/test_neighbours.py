@@ -29,7 +29,7 @@ def images(db: None) -> list[MedicalImage]:
     """Two datasets, three modalities, and a label that only the last RARE images have."""
     datasets = [Dataset.objects.create(name=name) for name in ("even", "odd")]
     for number in range(COUNT):
-        original = StoredFile.objects.create(sha256=f"{number:064x}", file=f"o{number}", size=1)
+        original = StoredFile.objects.create(sha256=f"{number:064x}", file=f"o{number}", size=1, is_deidentified=True)
         MedicalImage.objects.create(
             dataset=datasets[number % 2],
             original=original,

@@ -1,0 +1,106 @@
+"""TIFF without texts, EXIF, XMP, profiles, previews and private tags.
+
+A TIFF file is a web of offsets. None of them moves here: tags that are not needed leave their directory, and every byte
+that nothing refers to any more becomes zero, wherever it lies.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from mmap import mmap
+from typing import Literal
+
+from retrieval.imaging.stored_form import Piece, Span
+
+# TIFF 6.0: sizes, compression, photometry, strips and tiles, palette, sample format, tables of JPEG. Numbers only.
+_NEEDED = {
+    *(254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 292, 293, 296, 301, 317),
+    *(318, 319, 320, 322, 323, 324, 325, 332, 336, 338, 339, 340, 341, 347, 529, 530, 531, 532),
+}
+_WIDTHS = {1: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8}
+_UNDEFINED, _JPEG_TABLES = 7, 347
+# Where the pixels lie: strips and tiles, and the lengths of them.
+_PIXELS = ((273, 279), (324, 325))
+_COMPRESSION, _OLD_JPEG = 259, 6
+_MOST_DIRECTORIES = 100_000
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Classic TIFF or BigTIFF: byte order, and the widths of offsets and of the count of a directory's entries."""
+
+    order: Literal["little", "big"]
+    offset: int
+    count: int
+
+    @property
+    def entry(self) -> int:
+        return 4 + 2 * self.offset
+
+
+def tiff_pieces(data: mmap) -> list[Piece]:
+    """Return the pieces to keep. Raises ValueError for what cannot be told apart."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    big = int.from_bytes(data[2:4], order) == 43
+    layout = _Layout(order=order, offset=8 if big else 4, count=8 if big else 2)
+    header = 16 if big else 8
+    kept: list[tuple[int, Piece]] = [(0, Span(0, header))]
+    at, seen = int.from_bytes(data[header - layout.offset : header], order), set[int]()
+    while at and at not in seen and len(seen) < _MOST_DIRECTORIES:
+        seen.add(at)
+        at = _keep_directory(data, at=at, layout=layout, kept=kept)
+    return _zeros_between(kept, size=len(data))
+
+
+def _keep_directory(data: mmap, *, at: int, layout: _Layout, kept: list[tuple[int, Piece]]) -> int:
+    """Add a page's directory, values and pixels; return where the next directory is."""
+    start = at + layout.count
+    end = start + int.from_bytes(data[at:start], layout.order) * layout.entry
+    following = data[end : end + layout.offset]
+    entries, numbers = [], {}
+    for position in range(start, min(end, len(data)), layout.entry):
+        entry = data[position : position + layout.entry]
+        tag, kind, count = (int.from_bytes(entry[a:b], layout.order) for a, b in ((0, 2), (2, 4), (4, -layout.offset)))
+        if tag not in _NEEDED or kind not in _WIDTHS or (kind == _UNDEFINED) != (tag == _JPEG_TABLES):
+            continue
+        length, value = count * _WIDTHS[kind], entry[-layout.offset :]
+        if length <= layout.offset:
+            raw = value[:length]
+            entry = entry[: -layout.offset] + raw.ljust(layout.offset, b"\0")
+        else:
+            where = int.from_bytes(value, layout.order)
+            raw = data[where : where + length]
+            kept.append((where, Span(where, length)))
+        entries.append(entry)
+        numbers[tag] = _numbers(raw, width=_WIDTHS[kind], layout=layout)
+    kept.append((at, len(entries).to_bytes(layout.count, layout.order) + b"".join(entries) + following))
+    kept.extend(_pixel_spans(numbers))
+    return int.from_bytes(following, layout.order)
+
+
+def _pixel_spans(numbers: dict[int, list[int]]) -> Iterator[tuple[int, Piece]]:
+    if numbers.get(_COMPRESSION) == [_OLD_JPEG]:
+        raise ValueError("Its pixels lie where only its decoder knows.")
+    for offsets, lengths in _PIXELS:
+        for offset, length in zip(numbers.get(offsets, ()), numbers.get(lengths, ()), strict=True):
+            yield offset, Span(offset, length)
+
+
+def _numbers(raw: bytes, *, width: int, layout: _Layout) -> list[int]:
+    return [int.from_bytes(raw[at : at + width], layout.order) for at in range(0, len(raw), width)]
+
+
+def _zeros_between(kept: list[tuple[int, Piece]], *, size: int) -> list[Piece]:
+    """Order the pieces, and fill what lies between them; where two overlap the first one stands."""
+    pieces: list[Piece] = []
+    at = 0
+    for offset, piece in sorted(kept, key=lambda item: item[0]):
+        length = piece.length if isinstance(piece, Span) else len(piece)
+        end, skipped = min(offset + length, size), max(0, at - offset)
+        if end <= at:
+            continue
+        if offset > at:
+            pieces.append(bytes(offset - at))
+        start = offset + skipped
+        pieces.append(Span(start, end - start) if isinstance(piece, Span) else piece[skipped : end - offset])
+        at = end
+    return pieces

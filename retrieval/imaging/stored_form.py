@@ -1,0 +1,53 @@
+"""What of a file is stored: pieces of it as they are, and between them bytes that replace what had to go."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes that are taken over from the file, untouched."""
+
+    offset: int
+    length: int
+
+
+Piece = Span | bytes
+
+
+@dataclass(frozen=True)
+class StoredForm:
+    """A file put together anew. Nobody holds all of it in memory: pixels are copied from where they lie."""
+
+    path: Path
+    pieces: Sequence[Piece]
+
+    @property
+    def size(self) -> int:
+        return sum(piece.length if isinstance(piece, Span) else len(piece) for piece in self.pieces)
+
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        for chunk in self.chunks():
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def chunks(self) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            for piece in self.pieces:
+                if isinstance(piece, bytes):
+                    yield piece
+                    continue
+                file.seek(piece.offset)
+                left = piece.length
+                while left and (chunk := file.read(min(left, _CHUNK))):
+                    yield chunk
+                    left -= len(chunk)
+
+
+def as_it_is(path: Path) -> StoredForm:
+    return StoredForm(path=path, pieces=[Span(0, path.stat().st_size)])

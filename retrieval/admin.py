@@ -11,13 +11,15 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet, Sum
+from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from retrieval.models import Dataset, DatasetDeletion, ImportJob, IndexJob, MedicalImage
+from retrieval.models import Dataset, DatasetDeletion, ImageChange, ImportJob, IndexJob, MedicalImage
+from retrieval.services.curation import relabel
 from retrieval.services.uploading import open_upload
 
 
@@ -103,9 +105,9 @@ class DatasetAdmin(admin.ModelAdmin):
 
 @admin.register(MedicalImage)
 class MedicalImageAdmin(admin.ModelAdmin):
-    list_display = ("picture", "label", "modality", "body_part_examined", "dataset", "size", "created_at")
+    list_display = ("picture", "label", "modality", "body_part_examined", "dataset", "standing", "size", "created_at")
     list_display_links = ("picture", "label")
-    list_filter = ("dataset", "modality", "label")
+    list_filter = ("standing", "dataset", "modality", "label")
     list_select_related = ("dataset",)
     list_per_page = 50
     search_fields = ("uuid", "label", "modality", "body_part_examined", "dataset__name")
@@ -123,8 +125,19 @@ class MedicalImageAdmin(admin.ModelAdmin):
         "photometric_interpretation",
         "uuid",
         "created_at",
+        "standing",
+        "held_reason",
     )
     readonly_fields = tuple(name for name in fields if name not in ("label", "modality", "body_part_examined"))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MedicalImage]:
+        return super().get_queryset(request).open_to(request.user)  # type: ignore[attr-defined]
+
+    def save_model(self, request: HttpRequest, obj: MedicalImage, form: ModelForm, change: object) -> None:  # noqa: ARG002
+        """Only what was changed: somebody else may decide about the image meanwhile. A label has its history."""
+        obj.save(update_fields=[name for name in form.changed_data if name != "label"])
+        if "label" in form.changed_data:
+            relabel([obj], label=obj.label, user=request.user)  # type: ignore[arg-type]
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
@@ -153,6 +166,23 @@ class MedicalImageAdmin(admin.ModelAdmin):
     @admin.display(description="Frame")
     def frame(self, image: MedicalImage) -> str:
         return f"{image.frame_number} of {image.frame_count}"
+
+
+@admin.register(ImageChange)
+class ImageChangeAdmin(ReadOnlyMixin, admin.ModelAdmin):
+    list_display = ("changed_at", "changed_by", "described", "note", "page")
+    list_filter = ("field", "changed_by")
+    list_select_related = ("changed_by", "image")
+    show_full_result_count = False
+    fields = readonly_fields = list_display
+
+    @admin.display(description="Change")
+    def described(self, change: ImageChange) -> str:
+        return change.described()
+
+    @admin.display(description="Image")
+    def page(self, change: ImageChange) -> SafeString:
+        return format_html('<a href="{}">Its page in the archive</a>', change.image.get_absolute_url())
 
 
 OUTCOMES = ("accepted", "duplicates", "refused")

@@ -148,7 +148,8 @@ class StartForm(forms.Form):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        datasets = Dataset.objects.with_counts(None).filter(Exists(MedicalImage.objects.filter(dataset=OuterRef("pk"))))
+        images = MedicalImage.objects.shown().filter(dataset=OuterRef("pk"))
+        datasets = Dataset.objects.with_counts(None).filter(Exists(images))
         self.fields["datasets"].queryset = datasets  # type: ignore[attr-defined]
 
     @property

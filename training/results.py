@@ -110,7 +110,7 @@ def _cells(labels: Sequence[str], *, counts: Sequence[int], label: str) -> list[
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """A test image beside its nearest neighbours, None where one was deleted since."""
+    """A test image beside its nearest neighbours, None where one was deleted since or is not shown any more."""
 
     asked: EvaluatedImage
     image: MedicalImage
@@ -190,7 +190,7 @@ def image_differences(before: Evaluation, after: Evaluation) -> QuerySet:
         before.images.annotate(
             now_predicted=Subquery(now.values("predicted")), now_p_at_20=Subquery(now.values("p_at_20"))
         )
-        .filter(now_p_at_20__isnull=False)
+        .filter(now_p_at_20__isnull=False, image__standing=MedicalImage.Standing.SHOWN)
         .annotate(change=F("now_p_at_20") - F("p_at_20"))
         .select_related("image")
     )

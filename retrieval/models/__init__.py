@@ -1,4 +1,5 @@
 from retrieval.models.archive import Dataset, MedicalImage, StoredFile
+from retrieval.models.curation import ImageChange
 from retrieval.models.deleting import DatasetDeletion
 from retrieval.models.importing import ImportedFile, ImportJob
 from retrieval.models.indexing import IndexBatch, IndexFailure, IndexJob
@@ -12,6 +13,7 @@ __all__ = [
     "Dataset",
     "DatasetDeletion",
     "Embedding",
+    "ImageChange",
     "ImportJob",
     "ImportedFile",
     "IndexBatch",

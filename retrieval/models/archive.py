@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import models
-from django.db.models import Count, Exists, Max, Min, OuterRef, Subquery
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 
@@ -17,23 +17,26 @@ if TYPE_CHECKING:
 
 class DatasetQuerySet(models.QuerySet):
     def with_counts(self, version: "ModelVersion | None") -> Self:
-        """Annotate image_count, class_count, newest, and searchable_count: embedded by `version`.
+        """Annotate image_count, class_count, newest, held_count, and searchable_count: embedded by `version`.
 
-        Subqueries, since joins to images and to embeddings at once would multiply the rows.
+        All but held_count are of the images that are shown. Subqueries, since joins to images and to embeddings at
+        once would multiply the rows.
         """
-        images = MedicalImage.objects.filter(dataset=OuterRef("pk")).order_by()
+        everything = MedicalImage.objects.filter(dataset=OuterRef("pk")).order_by()
+        images = everything.shown()
         searchable = images.filter(embeddings__model_version=version) if version else images.none()
         return self.annotate(
             image_count=_scalar(images, Count("pk")),
             class_count=_scalar(images.exclude(label=""), Count("label", distinct=True)),
             searchable_count=_scalar(searchable, Count("pk")),
+            held_count=_scalar(everything.held(), Count("pk")),
             newest=Subquery(images.values("dataset").annotate(value=Max("created_at")).values("value")),
         )
 
     def synthetic_share(self) -> str:
         """Whether "all", "some" or "none" of the datasets that hold images are synthetic demo data."""
         kinds = set(
-            self.filter(Exists(MedicalImage.objects.filter(dataset=OuterRef("pk")))).values_list(
+            self.filter(Exists(MedicalImage.objects.shown().filter(dataset=OuterRef("pk")))).values_list(
                 "is_synthetic", flat=True
             )
         )
@@ -51,6 +54,11 @@ class Dataset(models.Model):
     source = models.CharField(max_length=300, blank=True, help_text="Where the images come from.")
     licence = models.CharField(max_length=300, blank=True)
     is_synthetic = models.BooleanField(default=False, help_text="Drawn by a program: not for clinical use.")
+    review_all = models.BooleanField(
+        "look at every image before it is shown",
+        default=False,
+        help_text="For images that may have names or dates drawn into them. Holds for imports from now on.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="datasets"
@@ -91,16 +99,29 @@ class StoredFile(models.Model):
 
 
 class MedicalImageQuerySet(models.QuerySet):
+    def shown(self) -> Self:
+        """What the archive consists of for everybody: listings, counts, searches, training."""
+        return self.filter(standing=MedicalImage.Standing.SHOWN)
+
+    def held(self) -> Self:
+        return self.filter(standing=MedicalImage.Standing.HELD)
+
     def visible_to(self, user: User | AnonymousUser) -> Self:
-        return self if user.has_perm("retrieval.view_medicalimage") else self.none()
+        return self.shown() if user.has_perm("retrieval.view_medicalimage") else self.none()
+
+    def open_to(self, user: User | AnonymousUser) -> Self:
+        """What `user` may open one by one: who curates the archive has to look at what nobody else sees."""
+        may_see_all = user.has_perms(["retrieval.view_medicalimage", "retrieval.curate_medicalimage"])
+        return self if may_see_all else self.visible_to(user)
 
     def without_embedding(self, version: "ModelVersion") -> Self:
+        """Those that should have one: an image that is not shown is not embedded."""
         embeddings = version.embeddings.filter(image=OuterRef("pk"))
-        return self.filter(~Exists(embeddings))
+        return self.shown().filter(~Exists(embeddings))
 
     def classes(self) -> models.QuerySet:
         """One dict a label: label, count, modality, body_part and sample (the primary key of one image)."""
-        counted = self.order_by().values("label").annotate(count=Count("pk"), sample=Min("pk"))
+        counted = self.shown().order_by().values("label").annotate(count=Count("pk"), sample=Min("pk"))
         return counted.annotate(modality=Min("modality"), body_part=Min("body_part_examined")).order_by("label")
 
     def filter_choices(self) -> dict[str, list[str]]:
@@ -112,14 +133,25 @@ class MedicalImageQuerySet(models.QuerySet):
         }
 
     def _distinct(self, field: str) -> list[str]:
-        return list(self.order_by(field).exclude(**{field: ""}).values_list(field, flat=True).distinct())
+        return list(self.shown().order_by(field).exclude(**{field: ""}).values_list(field, flat=True).distinct())
 
 
 class MedicalImage(models.Model):
     """One picture: a file, or one frame of a multi-frame file.
 
     Attributes are named after their DICOM keywords (PS3.6); only this allow-list is kept of a file's metadata.
+
+        held --release--> shown --exclude--> excluded
+          ^----hold---------/                  |
+          \\---restore (to what it was before)---/
+
+    Only an image that is shown has embeddings. The verbs are in retrieval/services/curation.py.
     """
+
+    class Standing(models.TextChoices):
+        SHOWN = "shown", "shown"
+        HELD = "held", "waits to be looked at"
+        EXCLUDED = "excluded", "taken out of the archive"
 
     uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="images")
@@ -147,25 +179,38 @@ class MedicalImage(models.Model):
     instance_number = models.IntegerField(null=True, blank=True)
     patient_key = models.CharField(max_length=64, blank=True, help_text="Keyed hash; never the patient's identifier.")
     created_at = models.DateTimeField(auto_now_add=True)
+    standing = models.CharField(max_length=10, choices=Standing.choices, default=Standing.SHOWN, editable=False)
+    held_reason = models.CharField(
+        max_length=300, blank=True, editable=False, help_text="Why a person has to look at it, in words for people."
+    )
 
     objects = MedicalImageQuerySet.as_manager()
 
     class Meta:
         ordering = ["pk"]
         constraints = [
-            models.UniqueConstraint(fields=["dataset", "original", "frame_number"], name="medicalimage_once_a_dataset")
+            models.UniqueConstraint(fields=["dataset", "original", "frame_number"], name="medicalimage_once_a_dataset"),
+            models.CheckConstraint(
+                condition=~Q(standing="held") | ~Q(held_reason=""), name="medicalimage_held_has_reason"
+            ),
         ]
         indexes = [
             models.Index(fields=["dataset", "label"], name="medicalimage_dataset_label"),
             models.Index(fields=["modality"], name="medicalimage_modality"),
             models.Index(fields=["label"], name="medicalimage_label"),
+            models.Index(fields=["dataset"], condition=Q(standing="held"), name="medicalimage_held"),
         ]
+        permissions = [("curate_medicalimage", "Can see held images, release, exclude and relabel")]
 
     def __str__(self) -> str:
         return f"image {self.pk}"
 
     def get_absolute_url(self) -> str:
         return reverse("image_detail", args=[self.uuid])
+
+    @property
+    def is_shown(self) -> bool:
+        return self.standing == self.Standing.SHOWN
 
     def described(self) -> list[tuple[str, str]]:
         """The attributes that have a value, with their names for people. Neither UIDs nor the patient key."""

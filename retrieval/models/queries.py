@@ -21,10 +21,14 @@ class QueryQuerySet(JobQuerySet):
         return self.filter(user=user) if user.is_authenticated else self.none()
 
     def with_closest(self) -> Self:
-        """Annotate closest_label and closest_distance: of the first image of the answer, None without one."""
+        """Annotate closest_label and closest_distance of the first image of the answer.
+
+        Both are None without one; the label also when the image is gone or not shown any more.
+        """
         first = SearchResult.objects.filter(query=OuterRef("pk"), rank=1)
+        shown = first.filter(image__standing=MedicalImage.Standing.SHOWN)
         return self.annotate(
-            closest_label=Subquery(first.values("image__label")), closest_distance=Subquery(first.values("distance"))
+            closest_label=Subquery(shown.values("image__label")), closest_distance=Subquery(first.values("distance"))
         )
 
 
@@ -66,6 +70,11 @@ class Query(Job):
 
     def get_absolute_url(self) -> str:
         return reverse("query_detail", args=[self.uuid])
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether the picture that was asked with can be shown."""
+        return bool(self.preview) or (self.image is not None and self.image.is_shown)
 
 
 class SearchResult(models.Model):

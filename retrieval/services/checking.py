@@ -29,7 +29,8 @@ def check_archive() -> dict[str, object]:
     mismatches = sorted(name for name, sha256 in hashed if name not in missing and _sha256(name) != sha256)
     orphans = sorted(present - expected - set(_of_queries()) - set(_leaving()))
     version = ModelVersion.objects.active()
-    without = MedicalImage.objects.without_embedding(version).count() if version else MedicalImage.objects.count()
+    shown = MedicalImage.objects.shown()
+    without = shown.without_embedding(version).count() if version else shown.count()
     stalled = sum(model.objects.stalled().count() for model in job_models())
     return {
         "ok": not (missing or mismatches or orphans or stalled),

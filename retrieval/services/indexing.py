@@ -21,14 +21,16 @@ FORWARD_IMAGES = 32
 
 
 @transaction.atomic
-def create_index_job(*, version: ModelVersion, publish: bool) -> IndexJob:
-    """Plan batches over all images without an embedding. `publish` sends them to the workers at once;
+def create_index_job(*, version: ModelVersion, publish: bool, between: tuple[int, int] | None = None) -> IndexJob:
+    """Plan batches over all images without an embedding, or those `between` two primary keys, both included.
 
-    without it the caller works on them itself, and idle workers join when the sweeper finds batches waiting.
-    Raises VersionRetired.
+    `publish` sends them to the workers at once; without it the caller works on them itself, and idle workers join when
+    the sweeper finds batches waiting. Raises VersionRetired.
     """
     refuse_retired(version)
-    pks = list(MedicalImage.objects.without_embedding(version).order_by("pk").values_list("pk", flat=True))
+    missing = MedicalImage.objects.without_embedding(version)
+    missing = missing.filter(pk__range=between) if between else missing
+    pks = list(missing.order_by("pk").values_list("pk", flat=True))
     job = IndexJob.objects.create(model_version=version, total=len(pks))
     starts = range(0, len(pks), BATCH_IMAGES)
     chunks = [pks[start : start + BATCH_IMAGES] for start in starts]
@@ -46,11 +48,13 @@ def index_batch(batch: IndexBatch) -> None:
     version = batch.index_job.model_version
     todo = MedicalImage.objects.filter(pk__range=(batch.first_image_id, batch.last_image_id))
     images = list(todo.without_embedding(version).order_by("pk"))
-    already = (batch.total or 0) - len(images)
+    # Images may have been excluded since the batch was planned, or released.
+    total = batch.total or 0
+    already = max(0, total - len(images))
     for count in _embed_and_store(images, batch=batch, version=version):
         already += count
-        jobs.beat(batch, done=already)
-    jobs.finish(batch, done=already)
+        jobs.beat(batch, done=min(already, total))
+    jobs.finish(batch, done=total)
 
 
 def _embed_and_store(images: list[MedicalImage], *, batch: IndexBatch, version: ModelVersion) -> Iterator[int]:
@@ -66,7 +70,7 @@ def _embed_and_store(images: list[MedicalImage], *, batch: IndexBatch, version: 
         with transaction.atomic():
             # The claim is held while rows are stored: a version that is retired meanwhile gets none afterwards.
             jobs.beat(batch)
-            there = _still_there(chunk)
+            there = _still_shown(chunk)
             Embedding.objects.bulk_create(
                 (
                     Embedding(image=image, model_version=version, vector=vector)
@@ -86,9 +90,9 @@ def _embed_and_store(images: list[MedicalImage], *, batch: IndexBatch, version: 
         yield len(chunk)
 
 
-def _still_there(images: list[MedicalImage]) -> set[int]:
-    """Primary keys of those that were not deleted meanwhile; they stay until the transaction ends."""
-    rows = MedicalImage.objects.select_for_update(no_key=True).filter(pk__in=[image.pk for image in images])
+def _still_shown(images: list[MedicalImage]) -> set[int]:
+    """Primary keys of those that were not deleted or taken away meanwhile; so it is until the transaction ends."""
+    rows = MedicalImage.objects.shown().select_for_update(no_key=True).filter(pk__in=[image.pk for image in images])
     return set(rows.order_by("pk").values_list("pk", flat=True))
 
 

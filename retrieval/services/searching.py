@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TOP_K = 20
 GONE = "The image that this question was asked with is no longer there. Choose it once more."
+NOT_SHOWN = "The image that this question was asked with is not shown any more. Choose another one."
 EMPTY_TO_THE_NETWORK = "The network sees nothing in this image: it may be blank. Choose an image that shows anatomy."
 
 
@@ -66,13 +67,15 @@ def find_neighbours(
     """The k images nearest to an L2-normalised vector, exactly, nearest first.
 
     Two queries: the first sorts narrow rows of (image, distance), the second fetches the k images it names. Raises
-    VersionRetired.
+    VersionRetired. No image that is held or excluded can come back: such an image has no embedding.
     """
     ranked = Embedding.objects.of(version).filter(**narrowed.conditions()).nearest(vector)
     nearest = list(ranked.values_list("image_id", "distance")[:k])  # type: ignore[misc]
     # Afterwards: a version that is being retired loses its rows bit by bit.
     refuse_retired(version)
-    images = MedicalImage.objects.select_related("dataset", "original").in_bulk([pk for pk, _ in nearest])
+    # Nor one that was taken away between the two.
+    shown = MedicalImage.objects.shown().select_related("dataset", "original")
+    images = shown.in_bulk([pk for pk, _ in nearest])
     return [
         Neighbour(rank=rank, image=images[pk], distance=distance)
         for rank, (pk, distance) in enumerate(nearest, start=1)
@@ -98,6 +101,7 @@ def ask_with_upload(*, user: User, upload: File) -> Query:
 def ask_again(query: Query) -> Query:
     """Ask the same question anew, with whatever model version is active now. Raises FileRefused when it is gone."""
     if query.image:
+        _refuse_hidden(query.image)
         return ask_with_image(user=query.user, image=query.image)
     try:
         with (query.preview or query.upload).open("rb") as kept:
@@ -107,8 +111,13 @@ def ask_again(query: Query) -> Query:
         raise FileRefused(GONE) from error
 
 
+def _refuse_hidden(image: MedicalImage) -> None:
+    if not image.is_shown:
+        raise FileRefused(NOT_SHOWN)
+
+
 def ask_with_image(*, user: User, image: MedicalImage) -> Query:
-    """ "More like this": ask with an image of the archive."""
+    """ "More like this": ask with an image of the archive that is shown."""
     with transaction.atomic():
         query = Query.objects.create(user=user, image=image)
         jobs.enqueue(query)
@@ -169,6 +178,8 @@ def _query_vector(query: Query, *, version: ModelVersion) -> tuple[list[float], 
 
 def _query_preview(query: Query) -> bytes:
     """The PNG that stands for the query, kept with it from now on: an attempt before this one may have made it."""
+    if query.image:
+        _refuse_hidden(query.image)
     kept = query.image.preview if query.image else query.preview
     try:
         if kept:

@@ -168,7 +168,7 @@ def create_model_version(
 
 def _sample_features(embedder: Embedder) -> np.ndarray:
     """L2-normalised features, float32 (n, width), of up to PROJECTION_SAMPLE images spread over the archive."""
-    images = MedicalImage.objects.order_by("?")[:PROJECTION_SAMPLE]
+    images = MedicalImage.objects.shown().order_by("?")[:PROJECTION_SAMPLE]
     return embedder.normalised_features([Path(image.preview.path) for image in images])
 
 

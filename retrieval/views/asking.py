@@ -92,7 +92,7 @@ def _ask_context(request: HttpRequest, *, form: AskForm) -> dict[str, Any]:
     return {
         "form": form,
         "recent": list(Query.objects.visible_to(request.user).select_related("image", "model_version")[:RECENT]),
-        "image_count": MedicalImage.objects.count(),
+        "image_count": MedicalImage.objects.shown().count(),
         "searchable_count": version.embeddings.count() if version else 0,
         "version": version,
         "accept": ACCEPT,
@@ -123,17 +123,18 @@ def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
     except VersionRetired:
         messages.error(request, NOT_NARROWED)
         return redirect(query)
+    shown = [found.image for found in neighbours if found.image and found.image.is_shown]
     context = {
         "query": query,
         "neighbours": neighbours,
-        "label_counts": Counter(found.image.label for found in neighbours if found.image).most_common(),
+        "label_counts": Counter(image.label for image in shown).most_common(),
         "placeholders": range(TOP_K),
         "narrowed": narrowed,
         "is_narrowed": bool(narrowed.conditions()),
         "choices": cache.get_or_set("filter_choices", MedicalImage.objects.filter_choices, CHOICES_SECONDS),
         "waiting_for": _waiting_for(query, active=active),
         "is_outdated": query.status == JobStatus.DONE and active is not None and active != query.model_version,
-        "can_retry": query.status == JobStatus.FAILED and bool(query.upload or query.image),
+        "can_retry": (query.status == JobStatus.FAILED and bool(query.upload)) or query.has_picture,
     }
     template = "retrieval/answer_update.html" if _is_partial(request) else "retrieval/query_detail.html"
     return render(request, template, context)

@@ -50,7 +50,7 @@ def dataset_detail(request: HttpRequest, pk: int) -> HttpResponse:
     version = ModelVersion.objects.active()
     dataset = get_object_or_404(Dataset.objects.with_counts(version), pk=pk)
     label = request.GET.get("label")
-    images = dataset.images.select_related("dataset").order_by(*BY_SERIES)
+    images = dataset.images.shown().select_related("dataset").order_by(*BY_SERIES)
     images = images if label is None else images.filter(label=label)
     context = {
         "dataset": dataset,
@@ -91,8 +91,8 @@ def _import_jobs(request: HttpRequest, *, dataset: Dataset) -> list[Any]:
 @require_GET
 @may_see_images
 def image_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    image = _visible_image(request, uuid)
-    siblings = image.dataset.images
+    image = _open_image(request, uuid)
+    siblings = image.dataset.images.shown()
     version = ModelVersion.objects.active()
     context = {
         "image": image,
@@ -107,14 +107,16 @@ def image_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @require_GET
 @may_see_images
 def image_preview(request: HttpRequest, uuid: UUID) -> FileResponse:
-    return private_image(_visible_image(request, uuid).preview, content_type="image/png")
+    image = _open_image(request, uuid)
+    return private_image(image.preview, content_type="image/png", may_be_kept=image.is_shown)
 
 
 @require_GET
 @may_see_images
 def image_thumbnail(request: HttpRequest, uuid: UUID) -> FileResponse:
-    return private_image(_visible_image(request, uuid).thumbnail, content_type="image/jpeg")
+    image = _open_image(request, uuid)
+    return private_image(image.thumbnail, content_type="image/jpeg", may_be_kept=image.is_shown)
 
 
-def _visible_image(request: HttpRequest, uuid: UUID) -> MedicalImage:
-    return get_object_or_404(MedicalImage.objects.visible_to(request.user).select_related("dataset"), uuid=uuid)
+def _open_image(request: HttpRequest, uuid: UUID) -> MedicalImage:
+    return get_object_or_404(MedicalImage.objects.open_to(request.user).select_related("dataset"), uuid=uuid)

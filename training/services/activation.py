@@ -21,7 +21,7 @@ def _unfindable(version: ModelVersion) -> list[str]:
     missing = MedicalImage.objects.without_embedding(version).count()
     if not missing:
         return []
-    total = MedicalImage.objects.count()
+    total = MedicalImage.objects.shown().count()
     return [
         f"{missing} of {total} images have no embedding of version {version.number} yet: no search finds them until "
         "they are indexed."

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from retrieval.models import Dataset, MedicalImage
+from retrieval.models import Dataset
 from retrieval.network.embedder import Embedder
 from retrieval.network.execution import best_device, best_dtype, make_block_runner
 from retrieval.network.preprocessing import CAFFE, TORCHVISION, Preprocessing, load_image, prepare, preprocessing_for
@@ -32,7 +32,7 @@ class Comparison:
     """The baselines on one dataset, divided as a training run with the same seed divides it."""
 
     def __init__(self, dataset: Dataset, *, seed: int) -> None:
-        images, _ = readable_images(MedicalImage.objects.filter(dataset=dataset), on_progress=lambda *_: None)
+        images, _ = readable_images(dataset.images.shown(), on_progress=lambda *_: None)
         try:
             split = stratified_split([image.label for image in images], groups=groups_of(images), seed=seed)
         except SplitImpossible as error:

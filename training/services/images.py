@@ -77,7 +77,7 @@ def _keys(image: MedicalImage) -> list[str]:
 def _divide(run: TrainingRun, *, on_progress: Callable[[int, int], None]) -> None:
     from training.learning.split import SplitImpossible, stratified_split
 
-    everything = MedicalImage.objects.filter(dataset__in=run.datasets.all())
+    everything = MedicalImage.objects.shown().filter(dataset__in=run.datasets.all())
     images, unreadable = readable_images(everything, on_progress=on_progress)
     try:
         split = stratified_split([image.label for image in images], groups=groups_of(images), seed=run.recipe["seed"])

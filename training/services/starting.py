@@ -129,7 +129,7 @@ def check_classes(datasets: list[Dataset]) -> None:
     """Raise RunRefused where these images can't be divided into training, validation and test."""
     if not datasets:
         raise RunRefused("Choose at least one dataset.")
-    images = MedicalImage.objects.filter(dataset__in=datasets).exclude(label="")
+    images = MedicalImage.objects.shown().filter(dataset__in=datasets).exclude(label="")
     counted = (
         images.order_by()
         .values("label")

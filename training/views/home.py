@@ -33,7 +33,7 @@ def training_home(request: HttpRequest) -> HttpResponse:
         "runs": [_run_row(run, figures=figures) for run in page],
         "versions": _version_rows(figures),
         "roll_back_to": version_to_roll_back_to(),
-        "image_count": MedicalImage.objects.count(),
+        "image_count": MedicalImage.objects.shown().count(),
         "index_jobs": index_jobs,
         "is_busy": unfinished is not None or any(job.progress["status"] in UNFINISHED for job in index_jobs),
     }

@@ -65,7 +65,7 @@ def _page(request: HttpRequest, *, run: TrainingRun) -> dict[str, Any]:
         "left_out": [(reason, count) for reason, count in run.left_out.items() if count],
         "active": ModelVersion.objects.active(),
         "indexed_count": version.embeddings.count() if version else 0,
-        "image_count": MedicalImage.objects.count(),
+        "image_count": MedicalImage.objects.shown().count(),
         **(result_context(request, evaluation=result) if result else {}),
     }
 

@@ -56,7 +56,7 @@ def version_roll_back(request: HttpRequest) -> HttpResponse:
         "version": version,
         "active": ModelVersion.objects.active(),
         "indexed_count": version.embeddings.count(),
-        "image_count": MedicalImage.objects.count(),
+        "image_count": MedicalImage.objects.shown().count(),
     }
     return render(request, "training/roll_back.html", context)
 

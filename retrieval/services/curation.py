@@ -1,0 +1,97 @@
+"""What people decide about images: whether they are shown, and what their label is.
+
+Each verb is one transaction that locks the rows, changes those that are not there already, writes an ImageChange for
+each, and returns the images that it has changed. Only an image that is shown has embeddings: they go in the transaction
+that takes it away, so that a search needs no filter to never find it, and come again by an index job.
+"""
+
+from collections.abc import Iterable
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import OuterRef, QuerySet, Subquery
+
+from retrieval.models import Embedding, ImageChange, MedicalImage, ModelVersion
+from retrieval.services.indexing import create_index_job
+
+Images = Iterable[MedicalImage]
+Standing = MedicalImage.Standing
+HELD_BACK = "A person wants it to be looked at before it is shown."
+
+
+@transaction.atomic
+def release(images: Images, *, user: User | None, note: str = "") -> list[MedicalImage]:
+    """Show what was held."""
+    return _stand(_locked(images, standing=Standing.HELD), new=Standing.SHOWN, user=user, note=note)
+
+
+@transaction.atomic
+def hold(images: Images, *, user: User | None, note: str = "") -> list[MedicalImage]:
+    """Show them to nobody until a person has looked at them."""
+    return _stand(_locked(images, standing=Standing.SHOWN), new=Standing.HELD, user=user, note=note)
+
+
+@transaction.atomic
+def exclude(images: Images, *, user: User | None, note: str = "") -> list[MedicalImage]:
+    """Take them out of the archive. Their files are kept."""
+    locked = _locked(images).exclude(standing=Standing.EXCLUDED)
+    return _stand(locked, new=Standing.EXCLUDED, user=user, note=note)
+
+
+@transaction.atomic
+def restore(images: Images, *, user: User | None, note: str = "") -> list[MedicalImage]:
+    """Take back that they were excluded: what was held then, and so never released, is held again."""
+    last = ImageChange.objects.filter(image=OuterRef("pk"), field=ImageChange.Field.STANDING, new=Standing.EXCLUDED)
+    excluded = list(_locked(images, standing=Standing.EXCLUDED).annotate(before=Subquery(last.values("old")[:1])))
+    held = [image for image in excluded if image.before == Standing.HELD]
+    others = [image for image in excluded if image.before != Standing.HELD]
+    return [
+        *_stand(held, new=Standing.HELD, user=user, note=note),
+        *_stand(others, new=Standing.SHOWN, user=user, note=note),
+    ]
+
+
+@transaction.atomic
+def relabel(images: Images, *, label: str, user: User | None, note: str = "") -> list[MedicalImage]:
+    """Give them another label; "" is none."""
+    changed = list(_locked(images).exclude(label=label))
+    _record(changed, field=ImageChange.Field.LABEL, new=label, user=user, note=note)
+    for image in changed:
+        image.label = label
+    MedicalImage.objects.bulk_update(changed, ["label"])
+    return changed
+
+
+def _locked(images: Images, **conditions: str) -> QuerySet[MedicalImage]:
+    """Their rows as they are now, in one order for everybody. Who waits for a row sees what became of it."""
+    rows = MedicalImage.objects.select_for_update(no_key=True, of=("self",))
+    return rows.filter(pk__in=[image.pk for image in images], **conditions).order_by("pk")
+
+
+def _stand(images: Iterable[MedicalImage], *, new: Standing, user: User | None, note: str) -> list[MedicalImage]:
+    changed = list(images)
+    _record(changed, field=ImageChange.Field.STANDING, new=new, user=user, note=note)
+    for image in changed:
+        image.standing = new
+        if new == Standing.HELD and not image.held_reason:
+            image.held_reason = HELD_BACK
+    MedicalImage.objects.bulk_update(changed, ["standing", "held_reason"])
+    if new == Standing.SHOWN:
+        _have_embedded(changed)
+    else:
+        Embedding.objects.filter(image__in=changed).delete()
+    return changed
+
+
+def _record(images: list[MedicalImage], *, field: ImageChange.Field, new: str, user: User | None, note: str) -> None:
+    ImageChange.objects.bulk_create(
+        ImageChange(image=image, field=field, old=getattr(image, field), new=new, note=note, changed_by=user)
+        for image in images
+    )
+
+
+def _have_embedded(images: list[MedicalImage]) -> None:
+    """As after an import: workers embed what the active version lacks, once this is committed."""
+    version = ModelVersion.objects.active()
+    if images and version:
+        create_index_job(version=version, publish=True, between=(images[0].pk, images[-1].pk))

@@ -9,11 +9,12 @@ from celery.signals import worker_process_init, worker_ready
 from django.db import DatabaseError, Error, connection
 
 from retrieval.imaging import DecoderUnavailable
-from retrieval.models import DatasetDeletion, ImportJob, IndexBatch, Query
+from retrieval.models import DatasetDeletion, ImportJob, IndexBatch, QualityCheck, Query
 from retrieval.services import jobs
 from retrieval.services.deleting import delete_dataset
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import index_batch
+from retrieval.services.quality import check_quality
 from retrieval.services.searching import answer_query, warm_up
 from retrieval.services.uploading import remove_old_uploads
 from retrieval.storage import remove_abandoned_uploads
@@ -74,6 +75,14 @@ def delete_dataset_task(deletion_pk: int) -> None:
     if deletion:
         with jobs.working_on(deletion):
             delete_dataset(deletion)
+
+
+@shared_task(time_limit=86_400)
+def check_quality_task(check_pk: int) -> None:
+    check = jobs.claim(QualityCheck, check_pk)
+    if check:
+        with jobs.working_on(check):
+            check_quality(check)
 
 
 @shared_task(time_limit=3600)

@@ -4,6 +4,7 @@ from retrieval.models.deleting import DatasetDeletion
 from retrieval.models.importing import ImportedFile, ImportJob
 from retrieval.models.indexing import IndexBatch, IndexFailure, IndexJob
 from retrieval.models.jobs import Job, JobStatus
+from retrieval.models.quality import QualityCheck, QualityFinding
 from retrieval.models.queries import Query, SearchResult
 from retrieval.models.uploads import Upload, UploadedFile
 from retrieval.models.versions import EMBEDDING_DIMENSION, Embedding, ModelVersion
@@ -23,6 +24,8 @@ __all__ = [
     "JobStatus",
     "MedicalImage",
     "ModelVersion",
+    "QualityCheck",
+    "QualityFinding",
     "Query",
     "SearchResult",
     "StoredFile",

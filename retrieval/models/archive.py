@@ -1,18 +1,21 @@
 """The archive: datasets, the files they came in, and the images in those files."""
 
 import uuid
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import models
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Greatest
 from django.urls import reverse
 
 if TYPE_CHECKING:
     from retrieval.models.deleting import DatasetDeletion
     from retrieval.models.versions import ModelVersion
+
+# Bounds of the distribution of sizes: pixels of the longer side.
+SIDES = (64, 128, 256, 512, 1024, 2048, 4096)
 
 
 class DatasetQuerySet(models.QuerySet):
@@ -124,12 +127,36 @@ class MedicalImageQuerySet(models.QuerySet):
         counted = self.shown().order_by().values("label").annotate(count=Count("pk"), sample=Min("pk"))
         return counted.annotate(modality=Min("modality"), body_part=Min("body_part_examined")).order_by("label")
 
+    def counted_by(self, field: str) -> list[dict[str, Any]]:
+        """One dict a value of the field, most images first: value, count, share, width (percent of the largest)."""
+        counted = list(self.order_by().values(value=F(field)).annotate(count=Count("pk")).order_by("-count", "value"))
+        total, largest = sum(row["count"] for row in counted), max((row["count"] for row in counted), default=0)
+        return [{**row, "share": row["count"] / total, "width": 100 * row["count"] // largest} for row in counted]
+
+    def sizes(self) -> list[tuple[str, int]]:
+        """How many images have their longer side, in pixels, up to each of SIDES, and above the last."""
+        bounds = list(zip((0, *SIDES), (*SIDES, None), strict=True))
+        names = [f"up to {upper}" if upper else f"above {lower}" for lower, upper in bounds]
+        longer = self.order_by().annotate(longer=Greatest("width", "height"))
+        filters = [Q(longer__gt=lower, **({"longer__lte": upper} if upper else {})) for lower, upper in bounds]
+        counts = longer.aggregate(**{f"of_{n}": Count("pk", filter=each) for n, each in enumerate(filters)})
+        return [(name, counts[f"of_{n}"]) for n, name in enumerate(names)]
+
+    def extremes(self) -> dict[str, int | None]:
+        """The least and most pixels of a side."""
+        return self.aggregate(
+            least_width=Min("width"), most_width=Max("width"), least_height=Min("height"), most_height=Max("height")
+        )
+
+    def labels(self) -> list[str]:
+        return self._distinct("label")
+
     def filter_choices(self) -> dict[str, list[str]]:
         """What a search can be narrowed to."""
         return {
             "datasets": self._distinct("dataset__name"),
             "modalities": self._distinct("modality"),
-            "labels": self._distinct("label"),
+            "labels": self.labels(),
         }
 
     def _distinct(self, field: str) -> list[str]:

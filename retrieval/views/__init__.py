@@ -2,6 +2,7 @@ from retrieval.views.asking import ask, image_similar, query_again, query_detail
 from retrieval.views.browsing import dataset_detail, dataset_list, image_detail, image_preview, image_thumbnail
 from retrieval.views.deleting import dataset_delete, deletion_detail
 from retrieval.views.importing import import_cancel, import_detail, import_report, import_retry
+from retrieval.views.reviewing import review, review_decide
 from retrieval.views.uploading import upload_detail, upload_discard, upload_finish, uploaded_file, uploaded_files
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "query_detail",
     "query_list",
     "query_preview",
+    "review",
+    "review_decide",
     "upload_detail",
     "upload_discard",
     "upload_finish",

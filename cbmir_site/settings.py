@@ -146,6 +146,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 2 * 86_400, "socket_con
 
 # Whether what identifies a patient is removed from files before they are stored. Without, originals stay as they came.
 DEIDENTIFY_ORIGINALS = env.bool("CBMIR_DEIDENTIFY_ORIGINALS", default=True)
+# Whether DICOM pictures that may have names drawn into them wait for a person to look at them.
+REVIEW_BURNED_IN = env.bool("CBMIR_REVIEW_BURNED_IN", default=True)
 # What one query may send, and how much memory an upload may take before it goes to disk.
 QUERY_MAX_BYTES = env.int("CBMIR_QUERY_MAX_BYTES", default=200 * 2**20)
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2**20

@@ -11,6 +11,7 @@ from pydicom.pixels import as_pixel_options, get_decoder
 from pydicom.pixels.decoders.base import Decoder
 from pydicom.uid import UID
 
+from retrieval.imaging.burned_in import review_reason
 from retrieval.imaging.dicom_attributes import kept_attributes, pixel_aspect
 from retrieval.imaging.dicom_damage import check_complete, damaged, refusing_damage
 from retrieval.imaging.dicom_grey import grey_levels
@@ -44,7 +45,7 @@ def read_dicom(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) 
         count = _frame_count(options, limits=limits)
         decoder = _decoder(options["transfer_syntax_uid"])
         check_complete(stream, options=options)
-        attributes = kept_attributes(dataset)
+        attributes, reason = kept_attributes(dataset), review_reason(dataset)
         for index, pixels in _frames(
             decoder, stream=stream, options=options, chosen=chosen_frames(count=count, frames=frames)
         ):
@@ -54,6 +55,7 @@ def read_dicom(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) 
                 frame_count=count,
                 aspect=pixel_aspect(dataset, index=index),
                 attributes=attributes,
+                review_reason=reason,
             )
 
 

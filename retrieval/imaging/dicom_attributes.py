@@ -76,7 +76,7 @@ def pixel_aspect(dataset: Dataset, *, index: int) -> float:
     """Return height over width of a pixel of the frame, 1.0 when square, unknown or absurd."""
     for source in (macro(dataset, index=index, sequence="PixelMeasuresSequence"), dataset):
         for keyword in _SPACINGS:
-            aspect = _aspect(_values(source, keyword=keyword))
+            aspect = _aspect(element_values(source, keyword=keyword))
             if aspect is not None:
                 return 1.0 if abs(aspect - 1) < _SQUARE_WITHIN else aspect
     return 1.0
@@ -98,11 +98,12 @@ def macro(dataset: Dataset, *, index: int, sequence: str) -> Dataset:
 
 def _value(dataset: Dataset, *, keyword: str) -> object:
     """Return the element's first value, None when absent or unreadable: one bad text must not cost the picture."""
-    values = _values(dataset, keyword=keyword)
+    values = element_values(dataset, keyword=keyword)
     return values[0] if values else None
 
 
-def _values(dataset: Dataset, *, keyword: str) -> list[Any]:
+def element_values(dataset: Dataset, *, keyword: str) -> list[Any]:
+    """Return all values of the element, none when it is absent or unreadable."""
     try:
         value = dataset.get(Tag(keyword))
         inner = value.value if value is not None else None

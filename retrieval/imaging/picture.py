@@ -18,6 +18,7 @@ class Picture:
     frame_count: int = 1
     aspect: float = 1.0
     attributes: dict[str, str | int | float] = field(default_factory=dict)
+    review_reason: str = ""
 
 
 def chosen_frames(*, count: int, frames: Literal["all", "middle"]) -> range | tuple[int, ...]:

@@ -29,6 +29,7 @@ def render(picture: Picture, *, limits: Limits) -> Rendering:
         frame_number=picture.frame_number,
         frame_count=picture.frame_count,
         attributes=picture.attributes,
+        review_reason=picture.review_reason,
     )
 
 

@@ -31,6 +31,7 @@ class Rendering:
     frame_number: 1-based; None when the file holds a single frame.
     attributes: empty for PNG, JPEG and TIFF; for DICOM the allow-list above. `patient_id` is the raw value, there
         only so that the caller can turn it into a keyed hash: it must never be stored, logged or shown.
+    review_reason: a sentence on why a person should look at the picture before others see it, "" when none need.
     """
 
     preview: bytes
@@ -41,3 +42,4 @@ class Rendering:
     frame_number: int | None
     frame_count: int
     attributes: dict[str, str | int | float] = field(default_factory=dict)
+    review_reason: str = ""

@@ -16,6 +16,7 @@ from django.db import transaction
 from retrieval.models import Dataset, ImportJob, ModelVersion
 from retrieval.private_file import write_private
 from retrieval.services import jobs
+from retrieval.services.curation import release
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import create_index_job
 from retrieval.services.versions import activate_model_version, create_model_version
@@ -24,6 +25,7 @@ from retrieval.storage import work_folder
 ROLES = ("clinician", "staff", "admin")
 SYNTHETIC = "Synthetic phantoms"
 SAMPLES = "DICOM samples"
+LOOKED_AT = "Comes with the program, and was looked at."
 Say = Callable[[str], None]
 
 
@@ -75,6 +77,7 @@ def _import_once(name: str, *, write: Callable[[Path], int], about: Mapping[str,
         if job:
             with jobs.working_on(job):
                 import_dataset(job, index_afterwards=False)
+                release(dataset.images.held(), user=None, note=LOOKED_AT)
             say(f"  {job.reason or f'{job.accepted} files imported.'}")
 
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from retrieval.imaging import ArchiveLimits, FileRefused, Member, Source, in_order, open_source
-from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion, Upload
+from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion, StoredFile, Upload
 from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job
 from retrieval.services.storing import Incoming, decode_and_store, keep_original, remove_unneeded
@@ -31,6 +31,8 @@ RETRY_WITHOUT_SOURCE = (
     "The folder or archive that this import read is no longer on the server. Upload it again: what is stored already "
     "is recognised and not stored twice."
 )
+REVIEW_ALL = "Every image of this dataset is looked at before it is shown."
+HIDDEN_ELSEWHERE = "The same file is in another dataset, where it waits to be looked at or was taken out."
 Status = ImportedFile.Status
 # A decoder takes most of 100 MB: the memory of an import must not grow with the machine.
 DECODERS = min(4, len(os.sched_getaffinity(0)))
@@ -181,9 +183,18 @@ class _Import:
     def _add_images(self, file: Incoming) -> None:
         """All frames of a file or none, so that a file is either in the dataset or not."""
         original = keep_original(file)
+        reason = self._reason_to_hold(original)
         for image in file.images:
             image.original, image.import_job = original, self.job
+            if reason and image.is_shown:
+                image.standing, image.held_reason = MedicalImage.Standing.HELD, reason
         MedicalImage.objects.bulk_create(file.images, ignore_conflicts=True)
+
+    def _reason_to_hold(self, original: StoredFile) -> str:
+        """What is known apart from the file itself: the choice for the dataset, and what people decided elsewhere."""
+        if self.job.dataset.review_all:
+            return REVIEW_ALL
+        return HIDDEN_ELSEWHERE if original.images.exclude(standing=MedicalImage.Standing.SHOWN).exists() else ""
 
     def _forget_unsettled(self) -> None:
         """The import ends early: files that were written ahead of their rows go. Raises ClaimLost.

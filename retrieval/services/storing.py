@@ -123,6 +123,7 @@ def _store_frame(rendering: Rendering, *, file: Incoming) -> MedicalImage:
     uuid = naming.image_uuid(dataset_pk=file.dataset_pk, sha256=file.sha256, frame_number=frame_number)
     told = file.member.described
     known: dict[str, Any] = dict(rendering.attributes)
+    reason = rendering.review_reason if settings.REVIEW_BURNED_IN else ""
     return MedicalImage(
         uuid=uuid,
         dataset_id=file.dataset_pk,
@@ -144,4 +145,6 @@ def _store_frame(rendering: Rendering, *, file: Incoming) -> MedicalImage:
         sop_instance_uid=naming.instance_uid(str(known.get("sop_instance_uid", ""))),
         instance_number=known.get("instance_number"),
         patient_key=naming.patient_key(told.patient_group or str(known.get("patient_id", ""))),
+        standing=MedicalImage.Standing.HELD if reason else MedicalImage.Standing.SHOWN,
+        held_reason=reason,
     )

@@ -44,6 +44,12 @@ def duration(seconds: float | None) -> str:
     return f"about {minutes} min" if minutes < 90 else f"about {round(minutes / 60)} h"
 
 
+@register.simple_tag
+def held_count() -> int:
+    """How many images wait for a person, for those who may look at them."""
+    return MedicalImage.objects.held().count()
+
+
 @register.filter
 def inline_thumbnail(image: MedicalImage) -> str:
     """The thumbnail as a data: address, so that an answer arrives whole: twenty requests cost more than its search.

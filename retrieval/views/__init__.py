@@ -9,6 +9,7 @@ from retrieval.views.quality import (
     quality_decide,
     quality_undo,
 )
+from retrieval.views.reviewing import review, review_decide
 from retrieval.views.uploading import upload_detail, upload_discard, upload_finish, uploaded_file, uploaded_files
 
 __all__ = [
@@ -34,6 +35,8 @@ __all__ = [
     "query_detail",
     "query_list",
     "query_preview",
+    "review",
+    "review_decide",
     "upload_detail",
     "upload_discard",
     "upload_finish",

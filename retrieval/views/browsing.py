@@ -11,7 +11,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
-from retrieval.models import Dataset, MedicalImage, ModelVersion
+from retrieval.models import Dataset, ImageChange, MedicalImage, ModelVersion
 from retrieval.views.files import private_image
 
 PAGE = 60
@@ -100,8 +100,15 @@ def image_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "is_searchable": version is not None and image.embeddings.filter(model_version=version).exists(),
         "previous": siblings.filter(pk__lt=image.pk).order_by("-pk").first(),
         "next": siblings.filter(pk__gt=image.pk).order_by("pk").first(),
+        "changes": _changes(request, image=image),
     }
     return render(request, "retrieval/image_detail.html", context)
+
+
+def _changes(request: HttpRequest, *, image: MedicalImage) -> list[ImageChange]:
+    if not request.user.has_perm("retrieval.curate_medicalimage"):
+        return []
+    return list(image.changes.select_related("changed_by"))
 
 
 @require_GET

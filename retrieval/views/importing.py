@@ -61,6 +61,7 @@ def _outcome(request: HttpRequest, *, job: ImportJob) -> dict[str, Any]:
         "lists_refused_only": job.is_finished and job.files.count() < job.done,
         "is_incomplete": job.status in (JobStatus.FAILED, JobStatus.CANCELLED) or job.refused > 0,
         "has_source": has_source(job),
+        "held_count": job.images.held().count(),
     }
 
 

@@ -1,0 +1,86 @@
+"""Which DICOM pictures a person has to look at, and which not."""
+
+import pytest
+from pydicom.uid import (
+    CTImageStorage,
+    RTImageStorage,
+    SecondaryCaptureImageStorage,
+    UltrasoundImageStorage,
+    UltrasoundMultiFrameImageStorage,
+)
+
+from retrieval.imaging.burned_in import review_reason
+from tests.imaging.conftest import Decode
+from tests.imaging.files import dataset_of, dicom, ramp, saved
+
+MARKED, FACE, ULTRASOUND = "text is burned into", "can be recognised", "Ultrasound devices"
+CAPTURED, CAMERA, UNKNOWN = "captured, scanned or saved", "a camera or an endoscope", "what kind of picture"
+
+
+def _reason(**elements: object) -> str:
+    return review_reason(dataset_of(ramp(), **elements))
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"BurnedInAnnotation": "YES"}, MARKED),
+        ({"BurnedInAnnotation": " yes "}, MARKED),
+        ({"RecognizableVisualFeatures": "YES"}, FACE),
+        ({"RecognizableVisualFeatures": "YES", "BurnedInAnnotation": "NO"}, FACE),
+        ({"Modality": "US"}, ULTRASOUND),
+        ({"Modality": "IVUS"}, ULTRASOUND),
+        ({"Modality": "CT", "SOPClassUID": UltrasoundImageStorage}, ULTRASOUND),
+        ({"Modality": "OT", "SOPClassUID": UltrasoundMultiFrameImageStorage}, ULTRASOUND),
+        ({"Modality": "US", "BurnedInAnnotation": "MAYBE"}, ULTRASOUND),
+        ({"SOPClassUID": SecondaryCaptureImageStorage}, CAPTURED),
+        ({"SOPClassUID": f"{SecondaryCaptureImageStorage}.4"}, CAPTURED),
+        ({"Modality": "SC"}, CAPTURED),
+        ({"ConversionType": "WSD"}, CAPTURED),
+        ({"ConversionType": "DF"}, CAPTURED),
+        ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, CAPTURED),
+        ({"SeriesDescription": "Dose report, screen save"}, CAPTURED),
+        ({"SecondaryCaptureDeviceManufacturer": "Any"}, CAPTURED),
+        ({"DateOfSecondaryCapture": "20200101"}, CAPTURED),
+        ({"Modality": "XC"}, CAMERA),
+        ({"Modality": "ES"}, CAMERA),
+        ({"Modality": "OT"}, UNKNOWN),
+        ({"Modality": ""}, UNKNOWN),
+        ({"Modality": None}, UNKNOWN),
+    ],
+)
+def test_what_may_show_whose_it_is_is_to_be_looked_at(elements: dict[str, object], expected: str) -> None:
+    assert expected in _reason(**elements)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {},
+        {"Modality": "MR", "ImageType": ["ORIGINAL", "PRIMARY", "OTHER"]},
+        {"Modality": "US", "BurnedInAnnotation": "NO"},
+        {"SOPClassUID": SecondaryCaptureImageStorage, "ConversionType": "WSD", "BurnedInAnnotation": "NO"},
+        {"Modality": "OT", "BurnedInAnnotation": "NO"},
+        {"Modality": "RTIMAGE", "SOPClassUID": RTImageStorage, "ConversionType": "DI"},
+        {"Modality": "CT", "SOPClassUID": CTImageStorage, "BurnedInAnnotation": ""},
+    ],
+)
+def test_what_a_scanner_makes_is_shown_at_once(elements: dict[str, object]) -> None:
+    assert _reason(**elements) == ""
+
+
+def test_the_reason_comes_with_every_frame(decode: Decode) -> None:
+    frames = decode(dicom(ramp(rows=60).reshape(3, 20, 30), Modality="US"))
+    assert [ULTRASOUND in frame.review_reason for frame in frames] == [True] * 3
+
+
+def test_no_text_of_the_file_is_in_the_reason(decode: Decode) -> None:
+    (frame,) = decode(
+        dicom(ramp(), ConversionType="WSD", SeriesDescription="SAVE Doe^Jane", ImageType=["SAVE", "JANE"])
+    )
+    assert CAPTURED in frame.review_reason
+    assert "JANE" not in frame.review_reason.upper()
+
+
+def test_ordinary_images_say_nothing_of_it(decode: Decode) -> None:
+    assert [frame.review_reason for frame in decode(saved(ramp()))] == [""]

@@ -1,7 +1,7 @@
 """Images of four labels that keep together, stored with their embeddings and without files; and planted oddities."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -40,65 +40,85 @@ def between(one: np.ndarray, other: np.ndarray, *, share: float) -> np.ndarray:
     return unit((1 - share) * one + share * other)
 
 
+def add_images(
+    dataset: Dataset, *, version: ModelVersion | None, specs: Sequence[tuple[np.ndarray | None, dict[str, object]]]
+) -> list[MedicalImage]:
+    """One image for each vector and its values, with pixels of its own unless the values say otherwise."""
+    digests = [f"{next(_numbers):064x}" for _ in specs]
+    originals = StoredFile.objects.bulk_create(
+        StoredFile(sha256=digest, file=f"o{digest}", size=1, is_deidentified=True) for digest in digests
+    )
+    images = MedicalImage.objects.bulk_create(
+        MedicalImage(
+            **{
+                "dataset": dataset,
+                "original": original,
+                "preview": f"p{original.sha256}",
+                "thumbnail": f"t{original.sha256}",
+                "width": 320,
+                "height": 240,
+                "pixel_sha256": original.sha256,
+                "modality": "CT",
+                "body_part_examined": "CHEST",
+                **values,
+            }
+        )
+        for original, (_, values) in zip(originals, specs, strict=True)
+    )
+    Embedding.objects.bulk_create(
+        Embedding(image=image, model_version=version, vector=vector)
+        for image, (vector, _) in zip(images, specs, strict=True)
+        if version and vector is not None
+    )
+    return images
+
+
 def add_image(
     dataset: Dataset, *, version: ModelVersion | None, vector: np.ndarray | None = None, **values: object
 ) -> MedicalImage:
-    """One image with pixels of its own, unless `values` say otherwise."""
-    number = next(_numbers)
-    digest = f"{number:064x}"
-    original = StoredFile.objects.create(sha256=digest, file=f"o{number}", size=1, is_deidentified=True)
-    image = MedicalImage.objects.create(
-        **{
-            "dataset": dataset,
-            "original": original,
-            "preview": f"p{number}",
-            "thumbnail": f"t{number}",
-            "width": 320,
-            "height": 240,
-            "pixel_sha256": digest,
-            "modality": "CT",
-            "body_part_examined": "CHEST",
-            **values,
-        }
-    )
-    if version and vector is not None:
-        Embedding.objects.create(image=image, model_version=version, vector=vector)
-    return image
+    return add_images(dataset, version=version, specs=[(vector, values)])[0]
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Planted:
     """A well-behaved dataset, image by image, and what is wrong with the rest of it."""
 
     version: ModelVersion
     dataset: Dataset
     other: Dataset
-    behaved: list[MedicalImage] = field(default_factory=list)
-    twins: Sequence[MedicalImage] = ()
-    near: Sequence[MedicalImage] = ()
-    mislabelled: MedicalImage | None = None
-    stranger: MedicalImage | None = None
+    behaved: list[MedicalImage]
+    twins: list[MedicalImage]
+    near: list[MedicalImage]
+    mislabelled: MedicalImage
+    stranger: MedicalImage
 
 
 def plant() -> Planted:
     """Of each label OF_LABEL images; two with the same pixels, two nearly the same, a wrong label and a stranger."""
     version = new_version()
-    planted = Planted(version, Dataset.objects.create(name="planted"), Dataset.objects.create(name="another"))
-    for number in range(len(WORDS) * OF_LABEL):
-        label = WORDS[number % len(WORDS)]
-        vector = drawn_vector(label, seed=number)
-        planted.behaved.append(add_image(planted.dataset, version=version, vector=vector, label=label))
-
-    def add(seed: int, *, vector: np.ndarray | None = None, label: str = "chest", **values: object) -> MedicalImage:
-        drawn = drawn_vector("chest", seed=seed) if vector is None else vector
-        return add_image(planted.dataset, version=version, vector=drawn, label=label, **values)
-
-    planted.twins = [add(500, pixel_sha256="e" * 64), add(500, pixel_sha256="e" * 64)]
-    one = drawn_vector("chest", seed=501)
-    planted.near = [add(501), add(501, vector=between(one, drawn_vector("hand", seed=9), share=0.1))]
-    planted.mislabelled = add(502, label="hand")
-    planted.stranger = add(503, vector=unit(np.random.default_rng(77).normal(size=512)))
-    return planted
+    dataset, other = Dataset.objects.create(name="planted"), Dataset.objects.create(name="another")
+    labels = [WORDS[number % len(WORDS)] for number in range(len(WORDS) * OF_LABEL)]
+    behaved = [(drawn_vector(label, seed=number), {"label": label}) for number, label in enumerate(labels)]
+    twin, one = drawn_vector("chest", seed=500), drawn_vector("chest", seed=501)
+    odd: list[tuple[np.ndarray, dict[str, object]]] = [
+        *[(twin, {"label": "chest", "pixel_sha256": "e" * 64})] * 2,
+        (one, {"label": "chest"}),
+        (between(one, drawn_vector("hand", seed=9), share=0.1), {"label": "chest"}),
+        (drawn_vector("chest", seed=502), {"label": "hand"}),
+        (unit(np.random.default_rng(77).normal(size=512)), {"label": "chest"}),
+    ]
+    images = add_images(dataset, version=version, specs=[*behaved, *odd])
+    first = len(behaved)
+    return Planted(
+        version=version,
+        dataset=dataset,
+        other=other,
+        behaved=images[:first],
+        twins=images[first : first + 2],
+        near=images[first + 2 : first + 4],
+        mislabelled=images[-2],
+        stranger=images[-1],
+    )
 
 
 def checked(dataset: Dataset) -> QualityCheck:

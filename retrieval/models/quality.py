@@ -94,3 +94,7 @@ class QualityFinding(models.Model):
 
     def __str__(self) -> str:
         return f"finding {self.rank} of quality check {self.quality_check_id}"
+
+    @property
+    def is_pair(self) -> bool:
+        return self.kind in self.PAIRS

@@ -90,7 +90,7 @@ def _relabel_as_suggested(images: list[MedicalImage], *, dataset: Dataset, user:
 
 def _changes_of(images: list[MedicalImage]) -> list[int]:
     """The last change of each: it was made in this transaction."""
-    last = ImageChange.objects.filter(image__in=images).order_by("image", "-pk").distinct("image")
+    last = ImageChange.objects.filter(image__in=images).order_by("image_id", "-pk").distinct("image_id")
     return list(last.values_list("pk", flat=True))
 
 

@@ -81,7 +81,10 @@ def _found(request: HttpRequest, *, check: QualityCheck) -> dict[str, Any]:
     shown = next((kind for kind in Kind if kind == request.GET.get("show")), first)
     findings = undecided[shown].select_related("image__dataset", "other__dataset")
     kept = check.findings.filter(kind=Kind.NEAR).order_by("-rank").first()
+    here = request.GET.copy()
+    here["show"] = shown
     return {
+        "back": here.urlencode(),
         "similarity": similarity,
         "least_kept": kept,
         "kinds": counts,

@@ -1,4 +1,5 @@
-// Draws figure[data-chart="line"] from the table that it holds: first column x, each further column one series.
+// Draws figure[data-chart] from the table that it holds: first column x, each further column one series. A "line" has
+// numbers on its x axis, a "bar" has the words of the first column, and one series.
 // The table stays as it is: it is the data, and the chart for whoever does not see one. The figure holds
 //   figcaption           what the chart shows
 //   details > table      with thead and tbody; th[data-percent] where the cells are percentages
@@ -32,16 +33,17 @@
     return text === "" || Number.isNaN(Number(text)) ? null : Number(text);
   };
 
-  const read = (table) => {
+  const read = (table, { isBar }) => {
     const [first, ...headers] = table.tHead.rows[0].cells;
     const rows = [...table.tBodies].flatMap((body) => [...body.rows]);
     return {
+      isBar,
       x: textOf(first),
       percent: headers.some((header) => "percent" in header.dataset),
       series: headers.map((header, index) => ({
         name: textOf(header),
         points: rows
-          .map((row) => ({ x: numberIn(row.cells[0]), y: numberIn(row.cells[index + 1]) }))
+          .map((row) => ({ x: isBar ? textOf(row.cells[0]) : numberIn(row.cells[0]), y: numberIn(row.cells[index + 1]) }))
           .filter((point) => point.x !== null),
       })),
     };
@@ -73,8 +75,8 @@
     };
   };
 
-  const axis = (figure, { title, ticks, bounds }) => ({
-    type: "linear",
+  const axis = (figure, { title, ticks, bounds, type = "linear" }) => ({
+    type,
     bounds,
     title: { display: title !== "", text: title, color: colourOf(figure, "--muted") },
     ticks: { ...ticks, color: colourOf(figure, "--muted") },
@@ -82,12 +84,14 @@
     border: { color: colourOf(figure, "--line") },
   });
 
-  const options = (figure, { x, percent }) => ({
+  const options = (figure, { x, percent, isBar }) => ({
     animation: false,
     maintainAspectRatio: false,
     interaction: { mode: "index", intersect: false },
     scales: {
-      x: axis(figure, { title: x, bounds: "data", ticks: { precision: 0, format: SHORT } }),
+      x: isBar
+        ? axis(figure, { title: x, type: "category", ticks: {} })
+        : axis(figure, { title: x, bounds: "data", ticks: { precision: 0, format: SHORT } }),
       y: axis(figure, {
         title: figure.dataset.y ?? "",
         bounds: "ticks",
@@ -118,9 +122,9 @@
     return entry;
   };
 
-  const describe = (figure, { x, series }) => {
+  const describe = (figure, { x, series, isBar }) => {
     const names = series.map(({ name }) => name).join(", ");
-    return `${textOf(figure.querySelector("figcaption"))}: line chart of ${names} by ${x}. The table holds its figures.`;
+    return `${textOf(figure.querySelector("figcaption"))}: ${isBar ? "bar" : "line"} chart of ${names} by ${x}. The table holds its figures.`;
   };
 
   const frame = (figure) => {
@@ -137,18 +141,20 @@
   };
 
   const draw = (figure) => {
-    const content = read(figure.querySelector("table"));
+    const type = figure.dataset.chart;
+    const content = read(figure.querySelector("table"), { isBar: type === "bar" });
     const canvas = figure.querySelector("canvas") ?? frame(figure);
     canvas.setAttribute("aria-label", describe(figure, content));
     figure.classList.toggle("chart-empty", content.series.every(({ points }) => !points.some(({ y }) => y !== null)));
-    figure.querySelector(".chart-legend").replaceChildren(...content.series.map(legendEntry));
+    // The bars of one series are told by the axis.
+    figure.querySelector(".chart-legend").replaceChildren(...(content.isBar ? [] : content.series.map(legendEntry)));
     const data = { datasets: content.series.map((series, index) => dataset(figure, series, index)) };
     const chart = charts.get(figure);
     if (chart) {
       Object.assign(chart, { data, options: options(figure, content) });
       chart.update("none");
     } else {
-      charts.set(figure, new Chart(canvas, { type: "line", data, options: options(figure, content) }));
+      charts.set(figure, new Chart(canvas, { type, data, options: options(figure, content) }));
     }
   };
 
@@ -158,7 +164,7 @@
       chart.destroy();
       charts.delete(figure);
     }
-    document.querySelectorAll('figure[data-chart="line"]').forEach(draw);
+    document.querySelectorAll("figure[data-chart]").forEach(draw);
   };
 
   // Once before the next painting, however many rows have come in.

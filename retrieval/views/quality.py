@@ -35,15 +35,14 @@ may_curate = permission_required(
 def dataset_quality(request: HttpRequest, pk: int) -> HttpResponse:
     dataset = get_object_or_404(Dataset, pk=pk)
     check = dataset.quality_checks.select_related("model_version", "asked_by").first()
-    state = {"dataset": dataset, "check": check, "is_late": check is not None and is_late(check)}
+    made = dataset.quality_checks.filter(status=JobStatus.DONE).select_related("model_version").first()
+    state = {"dataset": dataset, "check": check, "made": made, "is_late": check is not None and is_late(check)}
     if request.htmx:  # type: ignore[attr-defined]
         # What was found is listed with the end of a check: the page is read anew.
         is_over = check is None or check.is_finished
         return HttpResponseClientRefresh() if is_over else render(request, "retrieval/_quality_state.html", state)
-    made = dataset.quality_checks.filter(status=JobStatus.DONE).select_related("model_version").first()
     context = {
         **state,
-        "made": made,
         "news": news_since(made) if made else None,
         **_facts(dataset),
         **(_found(request, check=made) if made else {}),

@@ -31,6 +31,7 @@ BENCHMARKS = {
     "training": Benchmark("one epoch of training, beside a plain float32 loop; peak memory"),
     # Memory does not grow with the archive: 2 GB say the same, later.
     "import_zip": Benchmark("memory of importing a zip archive", ("--megabytes", "400")),
+    "import_many": Benchmark("memory and speed over an import of many files", ("--files", "5000")),
     "start": Benchmark("first and second start of the site"),
     "web": Benchmark("memory of the web processes after 200 requests"),
     "journey": Benchmark("from the chosen file to the finished gallery in a browser, archive of 5,400 images"),

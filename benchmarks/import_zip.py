@@ -11,15 +11,14 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from itertools import count
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from benchmarks.installation import use_own_installation
+from benchmarks.measuring import resident_bytes
 from benchmarks.pictures import save_png, write_ct_slices
 from benchmarks.report import Report
 from cbmir_site.paths import BASE_DIR
@@ -73,34 +72,21 @@ def _write_batch(folder: Path, *, batch: int, rng: np.random.Generator) -> list[
 def _measure(report: Report, *, archive: Path, files: int) -> None:
     command = [sys.executable, str(BASE_DIR / "manage.py"), "import_dataset", str(archive), "--name", "zip", "--json"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    peak = _watch(psutil.Process(child.pid))
+    samples = list(resident_bytes(child.pid, every_seconds=EVERY_SECONDS))
     imported = json.loads(child.communicate()[0])
     if imported.get("accepted") != files:
         raise RuntimeError(f"Not all of the {files} files were accepted: {imported}")
     unit = "MB"
-    report.add("peak, command and decoders", peak["total"] / MEGABYTE, unit=unit, at_most=TARGET_MEGABYTES)
-    report.add("peak, command alone", peak["command"] / MEGABYTE, unit=unit)
+    report.add(
+        "peak, command and decoders",
+        max(each.total for each in samples) / MEGABYTE,
+        unit=unit,
+        at_most=TARGET_MEGABYTES,
+    )
+    report.add("peak, command alone", max(each.own for each in samples) / MEGABYTE, unit=unit)
     report.add("import_dataset", files / imported["seconds"], unit="files/s")
     report.add("import_dataset", archive.stat().st_size / MEGABYTE / imported["seconds"], unit="MB/s")
     report.note("Resident memory, added up over processes: pages that they share are counted more than once.")
-
-
-def _watch(process: psutil.Process) -> dict[str, int]:
-    """The most resident bytes at any one moment, until the process ends."""
-    peak = {"total": 0, "command": 0}
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        own = _resident(process)
-        total = own + sum(map(_resident, process.children(recursive=True)))
-        peak = {"total": max(peak["total"], total), "command": max(peak["command"], own)}
-        time.sleep(EVERY_SECONDS)
-    return peak
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
 
 
 if __name__ == "__main__":

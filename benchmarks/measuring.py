@@ -1,9 +1,11 @@
 """Clocks, medians, and what the machine itself can do."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import psutil
 
 
 def seconds_of(run: Callable[[], object]) -> float:
@@ -36,3 +38,26 @@ def memory_bandwidth() -> float:
     source = np.ones(2**28, dtype=np.uint8)
     target = np.empty_like(source)
     return 2 * source.nbytes / min(seconds_of(lambda: np.copyto(target, source)) for _ in range(6))
+
+
+class Resident(NamedTuple):
+    """Bytes of a process, and with its descendants, at one moment. Pages that they share are counted more than once."""
+
+    own: int
+    total: int
+
+
+def resident_bytes(pid: int, *, every_seconds: float) -> Iterator[Resident]:
+    """Until the process ends."""
+    process = psutil.Process(pid)
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        own = _resident(process)
+        yield Resident(own=own, total=own + sum(map(_resident, process.children(recursive=True))))
+        time.sleep(every_seconds)
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0

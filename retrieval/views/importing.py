@@ -47,7 +47,8 @@ def is_late(job: Job) -> bool:
 def _outcome(request: HttpRequest, *, job: ImportJob) -> dict[str, Any]:
     shown = request.GET.get("show")
     if shown not in ImportedFile.Status.values:
-        shown = ImportedFile.Status.REFUSED
+        # What went wrong first; where nothing did, the pictures.
+        shown = ImportedFile.Status.REFUSED if job.refused else ImportedFile.Status.STORED
     files = job.files.filter(status=shown).select_related("image")
     return {
         "shown": shown,

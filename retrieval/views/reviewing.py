@@ -33,7 +33,7 @@ SAID = {
     "release": "shown from now on",
     "exclude": "taken out of the archive; the files are kept",
     "hold": "waiting to be looked at again",
-    "restore": "back where they were before they were taken out",
+    "restore": "put back",
 }
 NOTHING_CHOSEN = "No image was chosen. Tick some first."
 LONGEST_NOTE = 500

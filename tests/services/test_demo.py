@@ -11,8 +11,9 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 from redis import Redis
 
-from retrieval.models import Dataset, ImportJob, IndexBatch, MedicalImage, ModelVersion
+from retrieval.models import Dataset, ImageChange, ImportJob, IndexBatch, MedicalImage, ModelVersion
 from retrieval.services import demo, jobs
+from tests.imaging.files import dicom, ramp
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +57,15 @@ def test_a_demo_dataset_is_made_once(picture_folder: Path) -> None:
     assert Dataset.objects.get().is_synthetic
     assert _import(picture_folder) == []
     assert MedicalImage.objects.count() == 6
+
+
+def test_nothing_of_the_demo_waits_for_a_person(picture_folder: Path) -> None:
+    """Its ultrasound pictures would, were they somebody's."""
+    (picture_folder / "us.dcm").write_bytes(dicom(ramp(), Modality="US"))
+    assert "7 files imported." in _import(picture_folder)[-1]
+    assert MedicalImage.objects.shown().count() == 7
+    [released] = ImageChange.objects.all()
+    assert (released.image.modality, released.new, released.changed_by) == ("Ultrasound", "shown", None)
 
 
 def test_a_first_start_that_was_interrupted_goes_on(picture_folder: Path, tmp_path: Path) -> None:

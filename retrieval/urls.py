@@ -12,6 +12,7 @@ urlpatterns = [
     path("images/<uuid:uuid>/preview.png", views.image_preview, name="image_preview"),
     path("images/<uuid:uuid>/thumbnail.jpg", views.image_thumbnail, name="image_thumbnail"),
     path("images/<uuid:uuid>/similar/", views.image_similar, name="image_similar"),
+    path("series/<uuid:uuid>/", views.series_detail, name="series_detail"),
     path("datasets/", views.dataset_list, name="dataset_list"),
     path("datasets/<int:pk>/", views.dataset_detail, name="dataset_detail"),
     path("datasets/<int:pk>/delete/", views.dataset_delete, name="dataset_delete"),

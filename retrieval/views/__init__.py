@@ -1,5 +1,12 @@
 from retrieval.views.asking import ask, image_similar, query_again, query_detail, query_list, query_preview
-from retrieval.views.browsing import dataset_detail, dataset_list, image_detail, image_preview, image_thumbnail
+from retrieval.views.browsing import (
+    dataset_detail,
+    dataset_list,
+    image_detail,
+    image_preview,
+    image_thumbnail,
+    series_detail,
+)
 from retrieval.views.deleting import dataset_delete, deletion_detail
 from retrieval.views.importing import import_cancel, import_detail, import_report, import_retry
 from retrieval.views.uploading import upload_detail, upload_discard, upload_finish, uploaded_file, uploaded_files
@@ -22,6 +29,7 @@ __all__ = [
     "query_detail",
     "query_list",
     "query_preview",
+    "series_detail",
     "upload_detail",
     "upload_discard",
     "upload_finish",

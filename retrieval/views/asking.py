@@ -32,6 +32,7 @@ from retrieval.services.searching import (
 )
 from retrieval.services.versions import VersionRetired
 from retrieval.views.files import private_image
+from retrieval.views.stacks import places
 
 RECENT = 8
 PAGE = 50
@@ -126,6 +127,7 @@ def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
     context = {
         "query": query,
         "neighbours": neighbours,
+        "places": places((found.image for found in neighbours if found.image), user=request.user),
         "label_counts": Counter(found.image.label for found in neighbours if found.image).most_common(),
         "placeholders": range(TOP_K),
         "narrowed": narrowed,

@@ -14,6 +14,7 @@ urlpatterns = [
     path("images/<uuid:uuid>/similar/", views.image_similar, name="image_similar"),
     path("review/", views.review, name="review"),
     path("review/decide/", views.review_decide, name="review_decide"),
+    path("series/<uuid:uuid>/", views.series_detail, name="series_detail"),
     path("datasets/", views.dataset_list, name="dataset_list"),
     path("datasets/<int:pk>/", views.dataset_detail, name="dataset_detail"),
     path("datasets/<int:pk>/delete/", views.dataset_delete, name="dataset_delete"),

@@ -1,13 +1,15 @@
 """The archive: datasets, the files they came in, and the images in those files."""
 
 import uuid
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import models
-from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce, Greatest
+from django.db.models import Case, Count, Exists, F, Func, Max, Min, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Cast, Coalesce, Concat, Greatest
 from django.urls import reverse
 
 if TYPE_CHECKING:
@@ -101,6 +103,13 @@ class StoredFile(models.Model):
         return f"file {self.pk}"
 
 
+# As a series was taken; frames of one file stay together where two files have the same number. Files without a number
+# come last, in the order in which they were stored.
+SLICE_ORDER = ("instance_number", "original_id", "frame_number")
+# Modalities whose images are slices of a body.
+SECTIONAL = ("CT", "MRI", "PET")
+
+
 class MedicalImageQuerySet(models.QuerySet):
     def shown(self) -> Self:
         """What the archive consists of for everybody: listings, counts, searches, training."""
@@ -151,6 +160,37 @@ class MedicalImageQuerySet(models.QuerySet):
     def labels(self) -> list[str]:
         return self._distinct("label")
 
+    def stacks(self) -> models.QuerySet:
+        """Of one dataset: one dict a stack, with its `size` and `middle`, the primary key of its middle image.
+
+        By label, then as the stacks came. One pass over an index that has all columns it needs.
+        """
+        in_order = ArrayAgg("pk", order_by=SLICE_ORDER)
+        middle = Func(in_order, template="(%(expressions)s)[COUNT(*) / 2 + 1]", output_field=models.BigIntegerField())
+        counted = self.order_by().values("stack").annotate(size=Count("pk"), middle=middle)
+        return counted.annotate(first_label=Min("label"), first=Min("pk")).order_by("first_label", "first")
+
+    def stacks_of(self, images: Iterable["MedicalImage"]) -> list[list[int]]:
+        """The primary keys in each stack that one of the images is in, in the order of slices."""
+        wanted = list(images)
+        datasets, stacks = {image.dataset_id for image in wanted}, {image.stack for image in wanted}
+        # A series may be in several datasets, so more may come than was asked for.
+        found = self.order_by().filter(dataset__in=datasets, stack__in=stacks).values("dataset", "stack")
+        return list(found.annotate(pks=ArrayAgg("pk", order_by=SLICE_ORDER)).values_list("pks", flat=True))
+
+    def in_stack_of(self, image: "MedicalImage") -> Self:
+        """In the order of slices, the image among them."""
+        return self.filter(dataset=image.dataset_id, stack=image.stack).order_by(*SLICE_ORDER)
+
+    def elsewhere_in_study_of(self, image: "MedicalImage") -> Self:
+        """The other stacks of its study, if it is known to be of one."""
+        study = self.filter(dataset=image.dataset_id, study_instance_uid=image.study_instance_uid)
+        return study.exclude(study_instance_uid="").exclude(stack=image.stack)
+
+    def in_other_studies_of_patient_of(self, image: "MedicalImage") -> Self:
+        patient = self.filter(dataset=image.dataset_id, patient_key=image.patient_key).exclude(patient_key="")
+        return patient.exclude(study_instance_uid__in=["", image.study_instance_uid])
+
     def filter_choices(self) -> dict[str, list[str]]:
         """What a search can be narrowed to."""
         return {
@@ -161,6 +201,10 @@ class MedicalImageQuerySet(models.QuerySet):
 
     def _distinct(self, field: str) -> list[str]:
         return list(self.shown().order_by(field).exclude(**{field: ""}).values_list(field, flat=True).distinct())
+
+
+def _named(kind: str, number: str) -> Concat:
+    return Concat(Value(kind), Cast(number, models.CharField()), output_field=models.CharField())
 
 
 class MedicalImage(models.Model):
@@ -205,6 +249,17 @@ class MedicalImage(models.Model):
     sop_instance_uid = models.CharField(max_length=64, blank=True)
     instance_number = models.IntegerField(null=True, blank=True)
     patient_key = models.CharField(max_length=64, blank=True, help_text="Keyed hash; never the patient's identifier.")
+    # A column of its own, since expressions in an index do not let a query be answered from the index alone.
+    stack = models.GeneratedField(
+        expression=Case(
+            When(~Q(series_instance_uid=""), then=F("series_instance_uid")),
+            When(frame_count__gt=1, then=_named("file ", "original_id")),
+            default=_named("image ", "id"),
+        ),
+        output_field=models.CharField(max_length=64, db_collation="C"),
+        db_persist=True,
+        help_text="What is walked through together, within a dataset: a series, the frames of a file, or one image.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     standing = models.CharField(max_length=10, choices=Standing.choices, default=Standing.SHOWN, editable=False)
     held_reason = models.CharField(
@@ -226,6 +281,17 @@ class MedicalImage(models.Model):
             models.Index(fields=["modality"], name="medicalimage_modality"),
             models.Index(fields=["label"], name="medicalimage_label"),
             models.Index(fields=["dataset"], condition=Q(standing="held"), name="medicalimage_held"),
+            models.Index(
+                fields=["dataset", "stack", *SLICE_ORDER],
+                include=["label", "standing", "id"],
+                name="medicalimage_stack",
+            ),
+            models.Index(
+                fields=["dataset", "study_instance_uid"],
+                condition=~Q(study_instance_uid=""),
+                name="medicalimage_study",
+            ),
+            models.Index(fields=["dataset", "patient_key"], condition=~Q(patient_key=""), name="medicalimage_patient"),
         ]
         permissions = [("curate_medicalimage", "Can see held images, release, exclude and relabel")]
 
@@ -238,6 +304,13 @@ class MedicalImage(models.Model):
     @property
     def is_shown(self) -> bool:
         return self.standing == self.Standing.SHOWN
+
+    @property
+    def part(self) -> str:
+        """What it is of its stack, in a word."""
+        if self.frame_count > 1:
+            return "frame"
+        return "slice" if self.modality in SECTIONAL else "image"
 
     def described(self) -> list[tuple[str, str]]:
         """The attributes that have a value, with their names for people. Neither UIDs nor the patient key."""

@@ -1,6 +1,7 @@
 """Small words and figures that the pages share."""
 
 import base64
+from collections.abc import Mapping
 
 from django import template
 from django.urls import reverse
@@ -31,6 +32,12 @@ def percent(share: float) -> str:
 def share_of(part: int, whole: int | None) -> float:
     """Part of the whole, 0..1; 0 where the whole is nothing or not known yet."""
     return part / whole if whole else 0.0
+
+
+@register.filter
+def at(values: Mapping[int, str], key: int) -> str:
+    """What stands at the key, or nothing."""
+    return values.get(key, "")
 
 
 @register.filter

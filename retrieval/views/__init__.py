@@ -1,5 +1,12 @@
 from retrieval.views.asking import ask, image_similar, query_again, query_detail, query_list, query_preview
-from retrieval.views.browsing import dataset_detail, dataset_list, image_detail, image_preview, image_thumbnail
+from retrieval.views.browsing import (
+    dataset_detail,
+    dataset_list,
+    image_detail,
+    image_preview,
+    image_thumbnail,
+    series_detail,
+)
 from retrieval.views.deleting import dataset_delete, deletion_detail
 from retrieval.views.importing import import_cancel, import_detail, import_report, import_retry
 from retrieval.views.quality import (
@@ -37,6 +44,7 @@ __all__ = [
     "query_preview",
     "review",
     "review_decide",
+    "series_detail",
     "upload_detail",
     "upload_discard",
     "upload_finish",

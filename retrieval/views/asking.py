@@ -32,6 +32,7 @@ from retrieval.services.searching import (
 )
 from retrieval.services.versions import VersionRetired
 from retrieval.views.files import private_image
+from retrieval.views.stacks import places
 
 RECENT = 8
 PAGE = 50
@@ -127,6 +128,7 @@ def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
     context = {
         "query": query,
         "neighbours": neighbours,
+        "places": places(shown, user=request.user),
         "label_counts": Counter(image.label for image in shown).most_common(),
         "placeholders": range(TOP_K),
         "narrowed": narrowed,

@@ -8,16 +8,16 @@ from django.core.paginator import Paginator
 from django.db.models import F
 from django.db.models.expressions import OrderBy
 from django.http import FileResponse, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET
 
 from retrieval.models import Dataset, ImageChange, MedicalImage, ModelVersion
+from retrieval.models.archive import MedicalImageQuerySet
 from retrieval.views.files import private_image
+from retrieval.views.stacks import related_to, tiles, walk_of
 
 PAGE = 60
 IMPORT_JOBS_SHOWN = 10
-# Slices of a series stand as they were taken, in whatever order its files came.
-BY_SERIES = ("label", "series_instance_uid", "instance_number", "frame_number", "pk")
 SORTS = {"name": "name", "images": "image_count", "newest": "newest"}
 
 may_see_datasets = permission_required("retrieval.view_dataset", raise_exception=True)
@@ -50,24 +50,27 @@ def dataset_detail(request: HttpRequest, pk: int) -> HttpResponse:
     version = ModelVersion.objects.active()
     dataset = get_object_or_404(Dataset.objects.with_counts(version), pk=pk)
     label = request.GET.get("label")
-    images = dataset.images.shown().select_related("dataset").order_by(*BY_SERIES)
-    images = images if label is None else images.filter(label=label)
+    visible = MedicalImage.objects.visible_to(request.user).filter(dataset=dataset)
+    images = visible if label is None else visible.filter(label=label)
+    page = Paginator(images.stacks(), PAGE).get_page(request.GET.get("page"))
     context = {
         "dataset": dataset,
-        "classes": _classes(dataset),
-        "page": Paginator(images, PAGE).get_page(request.GET.get("page")),
+        "classes": _classes(visible),
+        "page": page,
+        "tiles": tiles(page),
+        "listed_count": images.count(),
         "selected_label": label,
         "import_jobs": _import_jobs(request, dataset=dataset),
     }
     return render(request, "retrieval/dataset_detail.html", context)
 
 
-def _classes(dataset: Dataset) -> list[dict[str, Any]]:
-    """One row a class: its label, count, share of the dataset, first modality and body part, a sample,
+def _classes(images: MedicalImageQuerySet) -> list[dict[str, Any]]:
+    """One row a class: its label, count, share of all the images, first modality and body part, a sample,
 
     and the width of its bar in percent of the largest class's.
     """
-    rows = list(dataset.images.classes())
+    rows = list(images.classes())
     total = sum(row["count"] for row in rows) or 1
     samples = dict(MedicalImage.objects.filter(pk__in=[row["sample"] for row in rows]).values_list("pk", "uuid"))
     largest = max((row["count"] for row in rows), default=1)
@@ -92,14 +95,18 @@ def _import_jobs(request: HttpRequest, *, dataset: Dataset) -> list[Any]:
 @may_see_images
 def image_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
     image = _open_image(request, uuid)
-    siblings = image.dataset.images.shown()
     version = ModelVersion.objects.active()
+    walk = walk_of(image, user=request.user)
+    siblings = MedicalImage.objects.visible_to(request.user).filter(dataset=image.dataset)
     context = {
         "image": image,
         "attributes": image.described(),
         "is_searchable": version is not None and image.embeddings.filter(model_version=version).exists(),
-        "previous": siblings.filter(pk__lt=image.pk).order_by("-pk").first(),
-        "next": siblings.filter(pk__gt=image.pk).order_by("pk").first(),
+        "walk": walk,
+        # An image that is alone in its stack stands among the images of its dataset.
+        "previous": walk.previous if walk.size > 1 else siblings.filter(pk__lt=image.pk).order_by("-pk").first(),
+        "next": walk.next if walk.size > 1 else siblings.filter(pk__gt=image.pk).order_by("pk").first(),
+        "related": related_to(image, user=request.user),
         "changes": _changes(request, image=image),
     }
     return render(request, "retrieval/image_detail.html", context)
@@ -109,6 +116,23 @@ def _changes(request: HttpRequest, *, image: MedicalImage) -> list[ImageChange]:
     if not request.user.has_perm("retrieval.curate_medicalimage"):
         return []
     return list(image.changes.select_related("changed_by"))
+
+
+@require_GET
+@may_see_images
+def series_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
+    """A stack, opened at one of its images."""
+    image = _open_image(request, uuid)
+    walk = walk_of(image, user=request.user)
+    if walk.size == 1:
+        return redirect(image)
+    context = {
+        "image": image,
+        "walk": walk,
+        "labels": sorted({each.label for each in walk.slices if each.label}),
+        "related": related_to(image, user=request.user),
+    }
+    return render(request, "retrieval/series_detail.html", context)
 
 
 @require_GET

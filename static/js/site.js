@@ -6,6 +6,14 @@
     event.target.closest("form[data-submit-on-change]")?.requestSubmit();
   });
 
+  // The left and right arrow keys follow the links of nav[data-arrow-keys], but where they are typed into something.
+  document.addEventListener("keydown", (event) => {
+    const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
+    const isOther = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
+    if (!rel || isOther || event.target.closest("input, select, textarea")) return;
+    document.querySelector(`[data-arrow-keys] a[rel=${rel}]`)?.click();
+  });
+
   // Back to an answer: its selects say again what the answer is narrowed to.
   window.addEventListener("pageshow", (event) => {
     if (event.persisted) document.querySelectorAll("form[data-submit-on-change]").forEach((form) => form.reset());

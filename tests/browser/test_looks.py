@@ -18,11 +18,13 @@ def _addresses(page: Page, picture: Path) -> list[str]:
     page.set_input_files("input[name=image]", picture)
     page.wait_for_url("**/queries/**")
     expect(page.locator("ol.gallery > li")).to_have_count(20)
-    image = page.locator("li[data-rank='1'] a").get_attribute("href") or ""
+    query, image = page.url, page.locator("li[data-rank='1'] a").get_attribute("href") or ""
     page.goto("/datasets/")
     dataset = page.locator("tbody th a").first.get_attribute("href") or ""
-    page.go_back()
-    return ["/", page.url, "/queries/", image, "/datasets/", dataset, "/training/", "/no-such-page"]
+    page.goto(dataset)
+    series = page.locator(".tile-stack").first.get_attribute("href") or ""
+    page.goto(query)
+    return ["/", query, "/queries/", image, "/datasets/", dataset, series, "/training/", "/no-such-page"]
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

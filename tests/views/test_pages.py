@@ -42,16 +42,6 @@ def test_a_class_of_a_dataset_can_be_looked_at(logged_in: LoggedIn, archive: Dat
     assert page.count('class="tile"') == 3
 
 
-def test_slices_of_a_series_stand_in_their_order(logged_in: LoggedIn, archive: Dataset) -> None:
-    hands = list(archive.images.filter(label="hand"))
-    for place, image in zip((3, 1, 2), hands, strict=True):
-        image.series_instance_uid, image.instance_number = "2.25.1", place
-        image.save()
-    page = logged_in("clinician").get(archive.get_absolute_url(), {"label": "hand"}).content.decode()
-    shown = re.findall(r"/images/([0-9a-f-]{36})/thumbnail.jpg", page[page.index('id="images"') :])
-    assert shown == [str(hands[index].uuid) for index in (1, 2, 0)]
-
-
 def test_an_image_page_tells_its_attributes_and_no_identifiers(logged_in: LoggedIn, archive: Dataset) -> None:
     image = archive.images.earliest("pk")
     MedicalImage.objects.filter(pk=image.pk).update(

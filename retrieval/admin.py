@@ -7,8 +7,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse
@@ -16,6 +16,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from retrieval.models import Dataset, DatasetDeletion, ImportJob, IndexJob, MedicalImage
 from retrieval.services.uploading import open_upload
@@ -35,7 +37,7 @@ class ReadOnlyMixin:
 
 
 @admin.register(Dataset)
-class DatasetAdmin(admin.ModelAdmin):
+class DatasetAdmin(ModelAdmin):
     list_display = ("name", "images", "imports", "is_synthetic", "source", "licence", "created_at")
     list_filter = ("is_synthetic",)
     search_fields = ("name", "description", "source")
@@ -70,6 +72,8 @@ class DatasetAdmin(admin.ModelAdmin):
             **self.admin_site.each_context(request),
             "title": f"Upload images into {dataset.name}",
             "opts": self.opts,
+            # For the way back in the head of the page.
+            "original": dataset,
             "dataset": dataset,
             "upload": upload,
             "here": here,
@@ -102,7 +106,7 @@ class DatasetAdmin(admin.ModelAdmin):
 
 
 @admin.register(MedicalImage)
-class MedicalImageAdmin(admin.ModelAdmin):
+class MedicalImageAdmin(ModelAdmin):
     list_display = ("picture", "label", "modality", "body_part_examined", "dataset", "size", "created_at")
     list_display_links = ("picture", "label")
     list_filter = ("dataset", "modality", "label")
@@ -159,7 +163,7 @@ OUTCOMES = ("accepted", "duplicates", "refused")
 
 
 @admin.register(ImportJob)
-class ImportJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
+class ImportJobAdmin(ReadOnlyMixin, ModelAdmin):
     list_display = ("__str__", "dataset", "status", "done", "total", *OUTCOMES, "queued_at", "page")
     list_filter = ("status", "dataset")
     list_select_related = ("dataset",)
@@ -174,7 +178,7 @@ class ImportJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
 
 
 @admin.register(DatasetDeletion)
-class DatasetDeletionAdmin(ReadOnlyMixin, admin.ModelAdmin):
+class DatasetDeletionAdmin(ReadOnlyMixin, ModelAdmin):
     list_display = ("name", "status", "done", "total", "asked_by", "queued_at", "finished_at")
     list_filter = ("status",)
     list_select_related = ("asked_by",)
@@ -182,7 +186,7 @@ class DatasetDeletionAdmin(ReadOnlyMixin, admin.ModelAdmin):
 
 
 @admin.register(IndexJob)
-class IndexJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
+class IndexJobAdmin(ReadOnlyMixin, ModelAdmin):
     list_display = ("__str__", "model_version", "state", "done", "total", "failed", "created_at")
     list_select_related = ("model_version",)
     fields = readonly_fields = ("model_version", "state", "done", "total", "failed", "created_at")
@@ -200,11 +204,19 @@ class IndexJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
         return job.progress["failed"]
 
 
-admin.site.unregister(User)
+admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin):
+class PersonAdmin(UserAdmin, ModelAdmin):
     """What the site itself writes down about a person is not for people to change."""
 
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
     readonly_fields = ("last_login", "date_joined")
+
+
+@admin.register(Group)
+class RoleAdmin(GroupAdmin, ModelAdmin):
+    pass

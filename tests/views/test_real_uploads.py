@@ -99,27 +99,6 @@ def test_every_bad_file_is_stored_or_refused_by_name(real_data: Path, staff: Cli
     assert _is_tidy()
 
 
-def test_every_bad_archive_is_refused_or_its_members_are(real_data: Path, staff: Client) -> None:
-    archives = [file for file in bad_inputs(real_data) if file.is_archive]
-    complaints = {}
-    for file in archives:
-        began = time.monotonic()
-        [job] = _import(staff, {file.path.name: file.path}, dataset=file.name, watch=_Watch())
-        seconds = time.monotonic() - began
-        assert job.status in (JobStatus.DONE, JobStatus.FAILED)
-        refusals = [reason for status, reason in _fates(staff, job).values() if status == REFUSED]
-        complaints[file.name] = complaint(
-            file.expected,
-            accepted=job.accepted + job.duplicates,
-            refusals=[*refusals, *([job.reason] if job.reason else [])],
-            # Of one that is read, each member has its own.
-            seconds=0 if job.done else seconds,
-        )
-    assert len(archives) > 15
-    assert {name: said for name, said in complaints.items() if said} == {}
-    assert _is_tidy()
-
-
 def test_what_is_good_in_an_archive_is_stored_and_all_else_named(real_data: Path, staff: Client) -> None:
     generated = real_data / "badinputs/generated"
     [mixed] = _import(staff, {"mixed.zip": generated / "zip_mixed_junk.zip"}, dataset="mixed")

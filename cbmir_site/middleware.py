@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from csp.decorators import csp_update
+from django.conf import settings
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -11,6 +13,7 @@ from retrieval.views.uploading import PIECE
 # The largest form of any page but the one that takes images.
 FORM_BYTES = 2**20
 UPLOADS = "/uploads/"
+ADMINISTRATION = "/admin/"
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
@@ -38,5 +41,16 @@ def limit_body(get_response: Handler) -> Handler:
         if is_large and request.path_info != reverse("ask") and not is_piece:
             return HttpResponse("This address takes no large files.", status=413, content_type="text/plain")
         return get_response(request)
+
+    return handle
+
+
+def loosen_policy(get_response: Handler) -> Handler:
+    """The theme of the administration needs more of the Content-Security-Policy than the pages of clinicians."""
+    loosened: Handler = csp_update(settings.ADMIN_SECURITY_POLICY)(get_response)  # type: ignore[assignment]
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        is_ours = request.path_info.startswith(ADMINISTRATION)
+        return (loosened if is_ours else get_response)(request)
 
     return handle

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import environ
 
+from cbmir_site.administration import UNFOLD as UNFOLD
 from cbmir_site.paths import BASE_DIR, data_dir, secret
 
 env = environ.Env()
@@ -20,6 +21,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 INSTALLED_APPS = [
     "training",
     "retrieval",
+    # Before the administration, whose pages and site it replaces.
+    "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -46,6 +49,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
+    "cbmir_site.middleware.loosen_policy",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -127,6 +131,8 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": ["'none'"],
     },
 }
+# On top of that below /admin/: the scripts of its theme read what they do out of attributes, and set styles.
+ADMIN_SECURITY_POLICY = {"script-src": ["'unsafe-eval'"], "style-src-attr": ["'unsafe-inline'"]}
 
 # Celery: ids only on the queue; the rows in PostgreSQL are the record (see retrieval/services/jobs.py).
 CELERY_BROKER_URL = env("REDIS_URL", default="redis://localhost:6379/0")

@@ -6,7 +6,6 @@ from django.urls import include, path
 
 from cbmir_site import health
 
-admin.site.site_header = admin.site.site_title = "CBMIR administration"
 admin.site.index_title = "Archive, jobs and people"
 
 login = auth.LoginView.as_view(redirect_authenticated_user=True, extra_context={"is_demo": settings.DEMO})

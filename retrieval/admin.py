@@ -7,8 +7,8 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet, Sum
 from django.forms import ModelForm
@@ -17,6 +17,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from retrieval.models import Dataset, DatasetDeletion, ImageChange, ImportJob, IndexJob, MedicalImage
 from retrieval.services.curation import relabel
@@ -37,7 +39,7 @@ class ReadOnlyMixin:
 
 
 @admin.register(Dataset)
-class DatasetAdmin(admin.ModelAdmin):
+class DatasetAdmin(ModelAdmin):
     list_display = ("name", "images", "imports", "is_synthetic", "source", "licence", "created_at")
     list_filter = ("is_synthetic",)
     search_fields = ("name", "description", "source")
@@ -72,6 +74,8 @@ class DatasetAdmin(admin.ModelAdmin):
             **self.admin_site.each_context(request),
             "title": f"Upload images into {dataset.name}",
             "opts": self.opts,
+            # For the way back in the head of the page.
+            "original": dataset,
             "dataset": dataset,
             "upload": upload,
             "here": here,
@@ -104,7 +108,7 @@ class DatasetAdmin(admin.ModelAdmin):
 
 
 @admin.register(MedicalImage)
-class MedicalImageAdmin(admin.ModelAdmin):
+class MedicalImageAdmin(ModelAdmin):
     list_display = ("picture", "label", "modality", "body_part_examined", "dataset", "standing", "size", "created_at")
     list_display_links = ("picture", "label")
     list_filter = ("standing", "dataset", "modality", "label")
@@ -169,7 +173,7 @@ class MedicalImageAdmin(admin.ModelAdmin):
 
 
 @admin.register(ImageChange)
-class ImageChangeAdmin(ReadOnlyMixin, admin.ModelAdmin):
+class ImageChangeAdmin(ReadOnlyMixin, ModelAdmin):
     list_display = ("changed_at", "changed_by", "described", "note", "page")
     list_filter = ("field", "changed_by")
     list_select_related = ("changed_by", "image")
@@ -189,7 +193,7 @@ OUTCOMES = ("accepted", "duplicates", "refused")
 
 
 @admin.register(ImportJob)
-class ImportJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
+class ImportJobAdmin(ReadOnlyMixin, ModelAdmin):
     list_display = ("__str__", "dataset", "status", "done", "total", *OUTCOMES, "queued_at", "page")
     list_filter = ("status", "dataset")
     list_select_related = ("dataset",)
@@ -204,7 +208,7 @@ class ImportJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
 
 
 @admin.register(DatasetDeletion)
-class DatasetDeletionAdmin(ReadOnlyMixin, admin.ModelAdmin):
+class DatasetDeletionAdmin(ReadOnlyMixin, ModelAdmin):
     list_display = ("name", "status", "done", "total", "asked_by", "queued_at", "finished_at")
     list_filter = ("status",)
     list_select_related = ("asked_by",)
@@ -212,7 +216,7 @@ class DatasetDeletionAdmin(ReadOnlyMixin, admin.ModelAdmin):
 
 
 @admin.register(IndexJob)
-class IndexJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
+class IndexJobAdmin(ReadOnlyMixin, ModelAdmin):
     list_display = ("__str__", "model_version", "state", "done", "total", "failed", "created_at")
     list_select_related = ("model_version",)
     fields = readonly_fields = ("model_version", "state", "done", "total", "failed", "created_at")
@@ -230,11 +234,19 @@ class IndexJobAdmin(ReadOnlyMixin, admin.ModelAdmin):
         return job.progress["failed"]
 
 
-admin.site.unregister(User)
+admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin):
+class PersonAdmin(UserAdmin, ModelAdmin):
     """What the site itself writes down about a person is not for people to change."""
 
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
     readonly_fields = ("last_login", "date_joined")
+
+
+@admin.register(Group)
+class RoleAdmin(GroupAdmin, ModelAdmin):
+    pass

@@ -3,3 +3,4 @@ from django.apps import AppConfig
 
 class RetrievalConfig(AppConfig):
     name = "retrieval"
+    verbose_name = "Archive"

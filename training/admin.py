@@ -9,6 +9,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
 
 from retrieval.admin import DatasetAdmin, ReadOnlyMixin
 from retrieval.models import Dataset, ModelVersion
@@ -35,7 +36,7 @@ class TrainableDatasetAdmin(DatasetAdmin):
 
 
 @admin.register(ModelVersion)
-class ModelVersionAdmin(ReadOnlyMixin, admin.ModelAdmin):
+class ModelVersionAdmin(ReadOnlyMixin, ModelAdmin):
     list_display = (
         *("number", "status", "test_accuracy", "p_at_20", "map_at_20", "images_indexed"),
         *("made_by", "architecture", "weights_source", "created_at"),
@@ -95,7 +96,7 @@ class ModelVersionAdmin(ReadOnlyMixin, admin.ModelAdmin):
 
 
 @admin.register(TrainingRun)
-class TrainingRunAdmin(ReadOnlyMixin, admin.ModelAdmin):
+class TrainingRunAdmin(ReadOnlyMixin, ModelAdmin):
     list_display = ("__str__", "page", "status", "on_datasets", "version", "started_by", "queued_at", "finished_at")
     list_filter = ("status", "datasets")
     list_select_related = ("created_by", "model_version")
@@ -137,7 +138,7 @@ class TrainingRunAdmin(ReadOnlyMixin, admin.ModelAdmin):
 
 
 @admin.register(Evaluation)
-class EvaluationAdmin(ReadOnlyMixin, admin.ModelAdmin):
+class EvaluationAdmin(ReadOnlyMixin, ModelAdmin):
     list_display = ("__str__", "page", "model_version", "images", "status", "accuracy", "p_at_20", "map_at_20")
     list_filter = ("status", "model_version")
     list_select_related = ("model_version", "run")

@@ -34,7 +34,15 @@ def instance_uid(uid: str) -> str:
 
 def original_name(sha256: str, *, stored_sha256: str) -> str:
     """By what came in and what is stored of it: files of two patients may well leave the same bytes."""
-    key = keyed_hash("original", sha256, stored_sha256)
+    return _original(keyed_hash("original", sha256, stored_sha256))
+
+
+def names_as_it_came(sha256: str) -> list[str]:
+    """Where an original lies that was stored as it came: by what came in alone, until originals were de-identified."""
+    return [_original(keyed_hash("original", sha256)), original_name(sha256, stored_sha256=sha256)]
+
+
+def _original(key: str) -> str:
     return f"originals/{key[:2]}/{key[:40]}"
 
 

@@ -82,7 +82,7 @@ def keep_original(file: Incoming) -> StoredFile:
     """
     written, form = file.original, file.form
     assert written is not None and form is not None  # noqa: S101 - a file that has images was stored
-    _lock_files("pg_advisory_xact_lock_shared")
+    hold_files()
     values = {name: getattr(written, name) for name in ("stored_sha256", "is_deidentified", "file", "size")}
     kept, _ = StoredFile.objects.select_for_update().get_or_create(sha256=file.sha256, defaults=values)
     if kept.stored_sha256 != written.stored_sha256:
@@ -109,6 +109,11 @@ def remove_unneeded(names: Collection[str]) -> None:
         for name in names:
             if name not in needed:
                 default_storage.delete(name)
+
+
+def hold_files() -> None:
+    """Until the end of the transaction nobody removes a file: what is there now is there for a row that needs it."""
+    _lock_files("pg_advisory_xact_lock_shared")
 
 
 def _lock_files(function: str) -> None:

@@ -119,7 +119,7 @@ def test_a_dataset_is_deleted_by_its_name(open_page: OpenPage, site: LiveSite, r
     site.query("UPDATE retrieval_importjob SET status = 'cancelled' WHERE id = %s", (rows["running"],))
     page = open_page("admin")
     page.goto(f"/admin/retrieval/dataset/{rows['dataset']}/change/")
-    page.get_by_role("link", name="Delete", exact=True).click()
+    page.get_by_role("link", name="Delete dataset").click()
     name, button = page.get_by_label("Type the dataset's name"), page.get_by_role("button", name="Delete this dataset")
     name.fill("Ward 8")
     button.click()

@@ -1,6 +1,5 @@
 """The real DICOM files: read or refused as their index says, and shown as pydicom itself shows them."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from retrieval.imaging import Decoder, FileRefused, Limits
+from tests.bad_inputs import index_of, is_readable
 from tests.imaging.files import farthest, shown
 from tests.imaging.reference import reference_levels
 
 pytestmark = pytest.mark.real
 
-# Refused by the index's reader, which does not read files without preamble unless it is forced to.
-READ_ANYWAY = {"076_OT_OT-PAL-8-face.dcm"}
 EMPTY = dict.fromkeys(("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"))
 # What pydicom's functions cannot render as it stands: why, and what has to be set (None: removed) so that they can.
 FOR_PYDICOM: dict[str, tuple[str, dict[str, Any]]] = {
@@ -36,12 +34,8 @@ BIG_ENDIAN_PALETTES = {
 }
 
 
-def _rows(folder: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader((folder / "INDEX.csv").open()))
-
-
 def _readable(folder: Path) -> list[str]:
-    return [row["file"] for row in _rows(folder) if row["decodes_with_pydicom"] == "yes"] + sorted(READ_ANYWAY)
+    return [row["file"] for row in index_of(folder) if is_readable(row)]
 
 
 def _prepared(path: Path) -> Dataset:
@@ -67,10 +61,9 @@ def _stretched(expected: np.ndarray, *, like: np.ndarray) -> np.ndarray:
 
 
 def test_every_file_is_read_or_refused_as_its_index_says(real_data: Path, decoder: Decoder) -> None:
-    unlike, rows = {}, _rows(real_data / "dicom")
-    assert len(rows) > 100
-    for row in rows:
-        expected = row["decodes_with_pydicom"] == "yes" or row["file"] in READ_ANYWAY
+    unlike = {}
+    for row in index_of(real_data / "dicom"):
+        expected = is_readable(row)
         try:
             frames, reason = len(list(decoder.render(real_data / "dicom" / row["file"]))), ""
         except FileRefused as refused:

@@ -64,10 +64,34 @@ def test_every_page_keeps_to_the_content_security_policy(
     for address in (*addresses, archive.get_absolute_url(), image.get_absolute_url()):
         response = client.get(address)
         page = response.content.decode()
-        assert "default-src 'none'" in response["Content-Security-Policy"], address
+        policy = response["Content-Security-Policy"]
+        assert ("default-src 'none'" in policy, "unsafe" in policy) == (True, False), address
         assert not re.search(r'\s(style|on\w+)="', page), address
         assert not re.search(r"<script(?![^>]*\bsrc=)", page), address
         assert not re.search(r'(src|href|action)="(https?:)?//', page), address
+
+
+def test_the_administration_alone_may_evaluate_attributes(logged_in: LoggedIn, archive: Dataset) -> None:
+    """What its theme needs, and no more: no script or style sheet in a page, nothing from another host."""
+    client = logged_in("admin")
+    for address in ("/admin/", "/admin/retrieval/dataset/", f"/admin/retrieval/dataset/{archive.pk}/upload/"):
+        response = client.get(address)
+        policy = {each.split()[0]: set(each.split()[1:]) for each in response["Content-Security-Policy"].split(";")}
+        assert policy["script-src"] == {"'self'", "'unsafe-eval'"}
+        assert (policy["style-src"], policy["style-src-attr"]) == ({"'self'"}, {"'unsafe-inline'"})
+        assert (policy["default-src"], policy["connect-src"]) == ({"'none'"}, {"'self'"})
+        page = response.content.decode()
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style", page), address
+        assert not re.search(r'(src|href|action)="(https?:)?//', page), address
+
+
+def test_the_administration_shows_each_person_what_they_may_see(logged_in: LoggedIn) -> None:
+    admin, staff = (logged_in(role).get("/admin/").content.decode() for role in ("admin", "staff"))
+    for address in ("/admin/retrieval/dataset/", "/admin/retrieval/importjob/", "/training/", "/datasets/"):
+        assert f'href="{address}"' in admin
+        assert f'href="{address}"' in staff
+    assert 'href="/admin/auth/user/"' in admin
+    assert 'href="/admin/auth/user/"' not in staff
 
 
 @pytest.mark.parametrize("address", ["/nothing-here", "/queries/00000000-0000-0000-0000-000000000000/"])

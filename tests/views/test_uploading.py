@@ -1,12 +1,10 @@
 """Uploads into datasets, as a tus client sends them: nothing acknowledged is lost, nothing leads out of the folder."""
 
-import base64
 import io
 import os
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -15,11 +13,11 @@ from django.test import Client
 from pytest_django import Settings
 
 from retrieval.models import Dataset, ImportJob, JobStatus, MedicalImage, Upload, UploadedFile
-from retrieval.services import jobs, uploading
-from retrieval.services.importing import import_dataset
+from retrieval.services import uploading
 from retrieval.services.uploading import append, folder_of, open_upload, path_of, remove_old_uploads
-from retrieval.views.uploading import PIECE
 from tests.pictures import drawn_pixels, png
+from tests.services.conftest import work_on_import
+from tests.views.tus import create, send
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
@@ -38,31 +36,6 @@ def staff(logged_in: LoggedIn) -> Client:
 @pytest.fixture
 def upload(dataset: Dataset, staff: Client) -> Upload:
     return open_upload(dataset=dataset, user=staff.user)  # type: ignore[attr-defined]
-
-
-def create(client: Client, upload: Upload, *, path: str, size: int, content: bytes | None = None) -> Any:
-    headers = {
-        "Upload-Length": str(size),
-        "Upload-Metadata": f"path {base64.b64encode(path.encode()).decode()}",
-        "Tus-Resumable": "1.0.0",
-    }
-    address = f"/uploads/{upload.uuid}/files/"
-    if content is None:
-        return client.generic("POST", address, headers=headers)
-    return client.generic("POST", address, content, content_type=PIECE, headers=headers)
-
-
-def send(client: Client, address: str, *, content: bytes, offset: int) -> Any:
-    return client.generic("PATCH", address, content, content_type=PIECE, headers={"Upload-Offset": str(offset)})
-
-
-def do(job: ImportJob) -> ImportJob:
-    claimed = jobs.claim(ImportJob, job.pk)
-    assert claimed is not None
-    with jobs.working_on(claimed):
-        import_dataset(claimed, index_afterwards=False)
-    job.refresh_from_db()
-    return job
 
 
 def test_a_file_arrives_in_pieces(staff: Client, upload: Upload) -> None:
@@ -169,7 +142,7 @@ def test_a_complete_upload_is_imported_and_its_files_go(staff: Client, upload: U
     answer = staff.post(f"/uploads/{upload.uuid}/finish/")
     assert (answer.status_code, answer.json()["address"]) == (201, f"/datasets/{dataset.pk}/")
     assert staff.post(f"/uploads/{upload.uuid}/finish/").status_code == 201
-    assert [do(job).status for job in ImportJob.objects.all()] == [JobStatus.DONE, JobStatus.DONE]
+    assert [work_on_import(job).status for job in ImportJob.objects.all()] == [JobStatus.DONE, JobStatus.DONE]
     assert sorted(MedicalImage.objects.values_list("label", flat=True)) == ["chest", "hand", "hand"]
     assert not UploadedFile.objects.exists()
     remove_old_uploads()
@@ -182,7 +155,7 @@ def test_files_of_an_import_with_trouble_wait(staff: Client, upload: Upload, set
     staff.post(f"/uploads/{upload.uuid}/finish/")
     remove_old_uploads()
     assert folder_of(upload).exists()
-    do(ImportJob.objects.get())
+    work_on_import(ImportJob.objects.get())
     remove_old_uploads()
     assert folder_of(upload).exists()
     settings.UPLOAD_DAYS = 0

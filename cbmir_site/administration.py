@@ -41,6 +41,7 @@ NAVIGATION = [
         "items": [
             _of_model("Datasets", model="retrieval.dataset", icon="database"),
             _of_model("Images", model="retrieval.medicalimage", icon="radiology"),
+            _of_model("Changes of images", model="retrieval.imagechange", icon="history"),
         ],
     },
     {
@@ -72,6 +73,7 @@ NAVIGATION = [
         "items": [
             _of_site("Search", page="ask", permission="retrieval.add_query", icon="image_search"),
             _of_site("Browse datasets", page="dataset_list", permission="retrieval.view_dataset", icon="photo_library"),
+            _of_site("Review", page="review", permission="retrieval.curate_medicalimage", icon="visibility"),
             _of_site("Training", page="training_home", permission="retrieval.view_modelversion", icon="monitoring"),
         ],
     },

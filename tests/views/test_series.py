@@ -34,6 +34,8 @@ def ward(tmp_path: Path) -> Dataset:
     series: of the same study, and of another study of the same patient."""
     frames = object_of(ramp(rows=3 * 16, columns=16).reshape(3, 16, 16))
     del frames.Modality
+    # Otherwise somebody had to look at it first.
+    frames.BurnedInAnnotation = "NO"
     path = zipped(
         tmp_path / "ward.zip",
         *((f"head/{name}.dcm", _slice(number)) for name, number in zip("abcde", (4, 2, 5, 1, 3), strict=True)),

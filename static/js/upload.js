@@ -172,6 +172,8 @@
     next();
   };
 
+  // The theme of the administration would write the file's name into a field that there is not: it passes these over.
+  form.querySelectorAll("input[type=file]").forEach((input) => { input.hasChangeListener = true; });
   const ofInput = (input) => [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
   at("choose-files").addEventListener("change", (event) => begin(ofInput(event.target)));
   at("choose-folder").addEventListener("change", (event) => begin(ofInput(event.target)));

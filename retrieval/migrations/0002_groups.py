@@ -1,9 +1,10 @@
 """The three groups of people and what each may do. Administrators can change them later; this runs once."""
 
 from django.apps.registry import Apps
-from django.contrib.auth.management import create_permissions
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+from retrieval.granting import make_permissions_now
 
 CLINICIAN = ["retrieval.view_dataset", "retrieval.view_medicalimage", "retrieval.view_query", "retrieval.add_query"]
 STAFF = [
@@ -35,22 +36,13 @@ ADMIN = [
 
 
 def create_groups(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    make_permissions_now(apps)
+    make_permissions_now(apps, "auth", "retrieval")
     group_model, permission_model = apps.get_model("auth", "Group"), apps.get_model("auth", "Permission")
     for name, wanted in {"clinician": CLINICIAN, "staff": STAFF, "admin": ADMIN}.items():
         group, _ = group_model.objects.get_or_create(name=name)
         for permission in wanted:
             app, codename = permission.split(".")
             group.permissions.add(permission_model.objects.get(content_type__app_label=app, codename=codename))
-
-
-def make_permissions_now(apps: Apps) -> None:
-    """Django creates permissions after all migrations; the groups need them here."""
-    for label in ("auth", "retrieval"):
-        config = apps.get_app_config(label)
-        config.models_module = True
-        create_permissions(config, apps=apps, verbosity=0)
-        config.models_module = None
 
 
 def remove_groups(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:

@@ -2,9 +2,10 @@
 
 import django.db.models.deletion
 from django.apps.registry import Apps
-from django.contrib.auth.management import create_permissions
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+from retrieval.granting import granting
 
 GROUPS = ["staff", "admin"]
 PERMISSIONS = ["view_importedfile", "change_importjob"]
@@ -18,22 +19,8 @@ SELECT job_id, name, reason FROM retrieval_importedfile WHERE status = 'refused'
 """
 
 
-def permit(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    make_permissions_now(apps)
-    wanted = apps.get_model("auth", "Permission").objects.filter(
-        content_type__app_label="retrieval", codename__in=PERMISSIONS
-    )
-    for group in apps.get_model("auth", "Group").objects.filter(name__in=GROUPS):
-        group.permissions.add(*wanted)
+def forget_rejections(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     apps.get_model("contenttypes", "ContentType").objects.filter(app_label="retrieval", model="rejection").delete()
-
-
-def make_permissions_now(apps: Apps) -> None:
-    """Django creates permissions after all migrations; the groups need them here."""
-    config = apps.get_app_config("retrieval")
-    config.models_module = True
-    create_permissions(config, apps=apps, verbosity=0)
-    config.models_module = None
 
 
 class Migration(migrations.Migration):
@@ -61,7 +48,8 @@ class Migration(migrations.Migration):
         migrations.DeleteModel(
             name='Rejection',
         ),
-        migrations.RunPython(permit, migrations.RunPython.noop),
+        migrations.RunPython(granting("retrieval", PERMISSIONS, groups=GROUPS), migrations.RunPython.noop),
+        migrations.RunPython(forget_rejections, migrations.RunPython.noop),
         migrations.AddIndex(
             model_name='importedfile',
             index=models.Index(fields=['job', 'status', 'id'], name='importedfile_of_a_status'),

@@ -2,29 +2,10 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-from django.apps.registry import Apps
 from django.conf import settings
-from django.contrib.auth.management import create_permissions
 from django.db import migrations, models
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-
-def permit(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """The right to delete datasets itself is theirs from the beginning (0002)."""
-    make_permissions_now(apps)
-    wanted = apps.get_model("auth", "Permission").objects.filter(
-        content_type__app_label="retrieval", codename="view_datasetdeletion"
-    )
-    for group in apps.get_model("auth", "Group").objects.filter(name="admin"):
-        group.permissions.add(*wanted)
-
-
-def make_permissions_now(apps: Apps) -> None:
-    """Django creates permissions after all migrations; the group needs them here."""
-    config = apps.get_app_config("retrieval")
-    config.models_module = True
-    create_permissions(config, apps=apps, verbosity=0)
-    config.models_module = None
+from retrieval.granting import granting
 
 
 class Migration(migrations.Migration):
@@ -62,5 +43,6 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('status', 'failed'), _negated=True), models.Q(('reason', ''), _negated=True), _connector='OR'), name='datasetdeletion_failed_has_reason'), models.CheckConstraint(condition=models.Q(models.Q(('status', 'running'), _negated=True), ('lease_expires_at__isnull', False), _connector='OR'), name='datasetdeletion_running_has_lease'), models.UniqueConstraint(condition=models.Q(('status__in', ('queued', 'running'))), fields=('dataset',), name='datasetdeletion_one_unfinished')],
             },
         ),
-        migrations.RunPython(permit, migrations.RunPython.noop),
+        # The right to delete datasets itself is theirs from the beginning (0002).
+        migrations.RunPython(granting("retrieval", ["view_datasetdeletion"], groups=["admin"]), migrations.RunPython.noop),
     ]

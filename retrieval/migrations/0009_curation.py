@@ -1,32 +1,14 @@
 """Images may be held until a person has looked at them, or taken out; what people change of images is kept."""
 
 import django.db.models.deletion
-from django.apps.registry import Apps
 from django.conf import settings
-from django.contrib.auth.management import create_permissions
 from django.db import migrations, models
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+
+from retrieval.granting import granting
 
 # Those who may administer datasets.
 GROUPS = ["staff", "admin"]
 PERMISSIONS = ["curate_medicalimage", "view_imagechange"]
-
-
-def permit(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
-    make_permissions_now(apps)
-    wanted = apps.get_model("auth", "Permission").objects.filter(
-        content_type__app_label="retrieval", codename__in=PERMISSIONS
-    )
-    for group in apps.get_model("auth", "Group").objects.filter(name__in=GROUPS):
-        group.permissions.add(*wanted)
-
-
-def make_permissions_now(apps: Apps) -> None:
-    """Django creates permissions after all migrations; the groups need them here."""
-    config = apps.get_app_config("retrieval")
-    config.models_module = True
-    create_permissions(config, apps=apps, verbosity=0)
-    config.models_module = None
 
 
 class Migration(migrations.Migration):
@@ -93,5 +75,5 @@ class Migration(migrations.Migration):
             model_name='imagechange',
             constraint=models.CheckConstraint(condition=models.Q(('old', models.F('new')), _negated=True), name='imagechange_changes_something'),
         ),
-        migrations.RunPython(permit, migrations.RunPython.noop),
+        migrations.RunPython(granting("retrieval", PERMISSIONS, groups=GROUPS), migrations.RunPython.noop),
     ]

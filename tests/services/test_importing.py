@@ -6,48 +6,19 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from django.conf import settings
 from django.utils import timezone
 from PIL import Image
 from redis import Redis
 
-from retrieval.imaging import ArchiveLimits
 from retrieval.models import Dataset, ImportJob, IndexBatch, JobStatus, MedicalImage, ModelVersion, StoredFile
 from retrieval.services import importing, jobs
-from retrieval.services.checking import check_archive
-from retrieval.storage import work_folder
 from tests.pictures import drawn_pixels, png
 from tests.services.conftest import ImportFolder, new_import_job, work_on_import
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return folder
-
-
-def _counts(job: ImportJob) -> tuple[int, int, int]:
-    return job.accepted, job.duplicates, job.files.filter(status="refused").count()
-
-
-def _stored(kind: str) -> list[Path]:
-    return [path for path in (Path(settings.MEDIA_ROOT) / kind).rglob("*") if path.is_file()]
-
-
-def _is_whole() -> bool:
-    found = check_archive()
-    assert {name: found[name] for name in ("missing_files", "hash_mismatches", "orphan_files")} == {
-        "missing_files": [],
-        "hash_mismatches": [],
-        "orphan_files": [],
-    }
-    return bool(found["ok"])
+from tests.services.imports import archive_is_whole, counts_of, stored_files, write_files
 
 
 def _pages(count: int) -> bytes:
@@ -66,7 +37,7 @@ def _broken_in_the_third_page() -> bytes:
 
 def test_a_folder_becomes_images(import_folder: ImportFolder, picture_folder: Path) -> None:
     job = import_folder(picture_folder)
-    assert (job.status, job.done, job.total, *_counts(job)) == (JobStatus.DONE, 6, 6, 6, 0, 0)
+    assert (job.status, job.done, job.total, *counts_of(job)) == (JobStatus.DONE, 6, 6, 6, 0, 0)
     assert dict(MedicalImage.objects.values_list("label").distinct().values_list("label", "dataset__name")) == {
         "chest": "one",
         "hand": "one",
@@ -77,40 +48,40 @@ def test_a_folder_becomes_images(import_folder: ImportFolder, picture_folder: Pa
     assert (image.label, image.width, image.height, image.frame_count) == ("hand", 320, 240, 1)
     with image.preview.open("rb") as preview:
         assert np.array_equal(np.asarray(Image.open(preview)), drawn_pixels(4))
-    assert _is_whole()
+    assert archive_is_whole()
 
 
 def test_a_zip_archive_becomes_the_same_images(
     import_folder: ImportFolder, picture_folder: Path, tmp_path: Path
 ) -> None:
     archive = Path(shutil.make_archive(str(tmp_path / "pictures"), "zip", picture_folder))
-    assert _counts(import_folder(archive)) == (6, 0, 0)
-    assert _counts(import_folder(picture_folder)) == (0, 6, 0)
+    assert counts_of(import_folder(archive)) == (6, 0, 0)
+    assert counts_of(import_folder(picture_folder)) == (0, 6, 0)
     assert MedicalImage.objects.count() == 6
-    assert _is_whole()
+    assert archive_is_whole()
 
 
 def test_a_second_import_adds_nothing(import_folder: ImportFolder, picture_folder: Path) -> None:
     import_folder(picture_folder)
     before = list(MedicalImage.objects.values())
-    assert _counts(import_folder(picture_folder)) == (0, 6, 0)
+    assert counts_of(import_folder(picture_folder)) == (0, 6, 0)
     assert list(MedicalImage.objects.values()) == before
 
 
 def test_an_original_is_stored_once_for_all_datasets(import_folder: ImportFolder, picture_folder: Path) -> None:
     import_folder(picture_folder, dataset="one")
-    assert _counts(import_folder(picture_folder, dataset="two")) == (6, 0, 0)
+    assert counts_of(import_folder(picture_folder, dataset="two")) == (6, 0, 0)
     assert (MedicalImage.objects.count(), StoredFile.objects.count()) == (12, 6)
-    assert (len(_stored("originals")), len(_stored("previews"))) == (6, 12)
-    assert _is_whole()
+    assert (len(stored_files("originals")), len(stored_files("previews"))) == (6, 12)
+    assert archive_is_whole()
 
 
 def test_the_same_file_twice_in_an_import_is_one_image(import_folder: ImportFolder, tmp_path: Path) -> None:
     same = png(drawn_pixels(1))
-    job = import_folder(_write(tmp_path / "in", {"a/x.png": same, "b/y.png": same, "c/z.png": same}))
-    assert _counts(job) == (1, 2, 0)
+    job = import_folder(write_files(tmp_path / "in", {"a/x.png": same, "b/y.png": same, "c/z.png": same}))
+    assert counts_of(job) == (1, 2, 0)
     assert MedicalImage.objects.get().label == "a"
-    assert _is_whole()
+    assert archive_is_whole()
 
 
 def test_the_same_pixels_in_another_file_are_another_image(import_folder: ImportFolder, tmp_path: Path) -> None:
@@ -120,20 +91,20 @@ def test_the_same_pixels_in_another_file_are_another_image(import_folder: Import
         out = io.BytesIO()
         image.save(out, "PNG", compress_level=level)
         files[f"a/{level}.png"] = out.getvalue()
-    assert _counts(import_folder(_write(tmp_path / "in", files))) == (2, 0, 0)
+    assert counts_of(import_folder(write_files(tmp_path / "in", files))) == (2, 0, 0)
     assert MedicalImage.objects.values("pixel_sha256").distinct().count() == 1
 
 
 def test_each_refused_file_is_listed_with_its_reason(import_folder: ImportFolder, tmp_path: Path) -> None:
     bad = b"no image at all"
     files = {"a/good.png": png(drawn_pixels(1)), "a/note.txt": bad, "b/note again.txt": bad, "a/empty.png": b""}
-    job = import_folder(_write(tmp_path / "in", files))
-    assert _counts(job) == (1, 0, 3)
+    job = import_folder(write_files(tmp_path / "in", files))
+    assert counts_of(job) == (1, 0, 3)
     reasons = dict(job.files.filter(status="refused").values_list("name", "reason"))
     assert sorted(reasons) == ["a/empty.png", "a/note.txt", "b/note again.txt"]
     assert reasons["a/empty.png"] == "The file is empty."
     assert reasons["a/note.txt"] == reasons["b/note again.txt"] != ""
-    assert _is_whole()
+    assert archive_is_whole()
 
 
 def _fates(job: ImportJob) -> dict[str, tuple[str, str]]:
@@ -145,7 +116,7 @@ def _fates(job: ImportJob) -> dict[str, tuple[str, str]]:
 def test_the_fate_of_each_file_is_kept(import_folder: ImportFolder, tmp_path: Path) -> None:
     same = png(drawn_pixels(1))
     files = {"a/x.png": same, "b/y.png": same, "b/note.txt": b"no image", "c/pages.tif": _pages(3)}
-    source = _write(tmp_path / "in", files)
+    source = write_files(tmp_path / "in", files)
     first, second = import_folder(source), import_folder(source)
     assert _fates(first) == {
         "a/x.png": ("stored", "a"),
@@ -161,16 +132,16 @@ def test_the_fate_of_each_file_is_kept(import_folder: ImportFolder, tmp_path: Pa
 def test_a_cancelled_import_ends_at_once_and_keeps_what_was_imported(
     import_folder: ImportFolder, tmp_path: Path
 ) -> None:
-    source = _write(tmp_path / "in", {f"a/{number:02}.png": png(drawn_pixels(number)) for number in range(20)})
+    source = write_files(tmp_path / "in", {f"a/{number:02}.png": png(drawn_pixels(number)) for number in range(20)})
 
     def cancel(done: int, total: int | None) -> None:
         if done == 3:
             jobs.cancel(ImportJob.objects.get())
 
     job = import_folder(source, progress=cancel)
-    assert (job.status, job.done, job.total, *_counts(job)) == (JobStatus.CANCELLED, 4, 20, 4, 0, 0)
-    assert MedicalImage.objects.count() == len(_stored("originals")) == 4
-    assert _is_whole()
+    assert (job.status, job.done, job.total, *counts_of(job)) == (JobStatus.CANCELLED, 4, 20, 4, 0, 0)
+    assert MedicalImage.objects.count() == len(stored_files("originals")) == 4
+    assert archive_is_whole()
 
 
 def test_an_import_says_how_fast_it_is_and_what_is_left() -> None:
@@ -189,13 +160,13 @@ def test_an_import_says_how_fast_it_is_and_what_is_left() -> None:
 def test_an_import_is_done_again_over_the_same_source(
     import_folder: ImportFolder, tmp_path: Path, broker: Redis
 ) -> None:
-    source = _write(tmp_path / "in", {"a/good.png": png(drawn_pixels(1)), "a/bad.png": b"no image"})
+    source = write_files(tmp_path / "in", {"a/good.png": png(drawn_pixels(1)), "a/bad.png": b"no image"})
     job = import_folder(source)
-    _write(source, {"a/bad.png": png(drawn_pixels(2))})
+    write_files(source, {"a/bad.png": png(drawn_pixels(2))})
     again = importing.retry_import(job)
     assert importing.retry_import(job) == again != job
     again = work_on_import(again)
-    assert _counts(again) == (1, 1, 0)
+    assert counts_of(again) == (1, 1, 0)
     shutil.rmtree(source)
     with pytest.raises(importing.SourceGone, match=r"no longer on the server\. Upload it again"):
         importing.retry_import(again)
@@ -207,127 +178,28 @@ def test_names_that_look_alike_are_both_listed(import_folder: ImportFolder, tmp_
         packed.writestr("a/\x01.png", b"nothing")
         packed.writestr("a/\x02.png", b"neither")
     job = import_folder(archive)
-    assert _counts(job) == (0, 0, 2)
+    assert counts_of(job) == (0, 0, 2)
 
 
 def test_all_frames_of_a_file_or_none(import_folder: ImportFolder, tmp_path: Path) -> None:
     files = {"a/good.tif": _pages(3), "b/bad.tif": _broken_in_the_third_page()}
-    job = import_folder(_write(tmp_path / "in", files))
-    assert _counts(job) == (1, 0, 1)
+    job = import_folder(write_files(tmp_path / "in", files))
+    assert counts_of(job) == (1, 0, 1)
     assert list(MedicalImage.objects.order_by("frame_number").values_list("frame_number", "frame_count", "label")) == [
         (1, 3, "a"),
         (2, 3, "a"),
         (3, 3, "a"),
     ]
-    assert _is_whole()
+    assert archive_is_whole()
 
 
 def test_a_manifest_says_what_the_folders_do_not(import_folder: ImportFolder, tmp_path: Path) -> None:
     manifest = b"file,class,modality,body_part,patient_group\nx.png,ct_head,CT,HEAD,Jane Doe\n"
-    import_folder(_write(tmp_path / "in", {"x.png": png(drawn_pixels(1)), "manifest.csv": manifest}))
+    import_folder(write_files(tmp_path / "in", {"x.png": png(drawn_pixels(1)), "manifest.csv": manifest}))
     image = MedicalImage.objects.get()
     assert (image.label, image.modality, image.body_part_examined) == ("ct_head", "CT", "HEAD")
     assert len(image.patient_key) == 64
     assert "Jane" not in image.patient_key
-
-
-@pytest.mark.parametrize("content", [b"PK\x03\x04 and nothing more", b"no archive"])
-def test_a_source_that_cannot_be_read_ends_the_job(import_folder: ImportFolder, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "in.zip").write_bytes(content)
-    job = import_folder(tmp_path / "in.zip")
-    assert job.status == JobStatus.FAILED
-    assert job.reason.endswith(".")
-
-
-def test_a_source_that_goes_away_ends_the_job_and_keeps_what_was_imported(
-    import_folder: ImportFolder, tmp_path: Path
-) -> None:
-    source = _write(tmp_path / "in", {f"a/{number:02}.png": png(drawn_pixels(number)) for number in range(20)})
-    job = import_folder(source, progress=lambda *_: shutil.rmtree(source, ignore_errors=True))
-    assert (job.status, job.reason) == (JobStatus.FAILED, importing.SOURCE_GONE)
-    assert 1 <= job.accepted == MedicalImage.objects.count() < 20
-    assert _is_whole()
-
-
-def test_a_disk_without_room_to_spare_ends_the_job(
-    import_folder: ImportFolder, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(importing, "ArchiveLimits", partial(ArchiveLimits, spare_disk_bytes=2**62))
-    job = import_folder(picture_folder)
-    assert (job.status, job.reason) == (JobStatus.FAILED, importing.LOW_DISK)
-
-
-def test_a_disk_that_fills_up_ends_the_job_and_no_half_file_stays(
-    small_disk: Path, import_folder: ImportFolder, tmp_path: Path
-) -> None:
-    # Small ones: those that are on their way at once must not fill the disk before the first of them is accepted.
-    pictures = (png(drawn_pixels(number, width=160, height=120)) for number in range(40))
-    source = _write(tmp_path / "in", {f"a/{number:02}.png": picture for number, picture in enumerate(pictures)})
-    job = import_folder(source)
-    assert (job.status, job.reason) == (JobStatus.FAILED, importing.LOW_DISK)
-    assert 1 <= job.accepted == MedicalImage.objects.count() < 40
-    assert [path.name for path in small_disk.rglob(".*")] == []
-    assert _is_whole()
-
-
-class _Killed(BaseException):
-    """Ends an attempt as a killed process ends: nobody tidies up."""
-
-
-def _die_after(files: int) -> jobs.Progress:
-    def progress(done: int, total: int | None) -> None:
-        if done == files:
-            raise _Killed
-
-    return progress
-
-
-def _lose_lease(job: ImportJob) -> None:
-    ImportJob.objects.filter(pk=job.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    assert jobs.sweep() == 1
-
-
-def test_an_import_that_died_and_runs_again_ends_as_if_nothing_had_happened(
-    db: None, picture_folder: Path, broker: Redis
-) -> None:
-    _write(picture_folder, {"a/note.txt": b"no image", "z/again.png": (picture_folder / "chest/0.png").read_bytes()})
-    job = new_import_job(picture_folder)
-    with pytest.raises(_Killed):
-        work_on_import(job, progress=_die_after(3))
-    assert MedicalImage.objects.count() == 2
-    _lose_lease(job)
-    job = work_on_import(job)
-    assert (job.status, job.attempts, *_counts(job)) == (JobStatus.DONE, 2, 6, 1, 1)
-    assert (MedicalImage.objects.count(), StoredFile.objects.count()) == (6, 6)
-    assert _is_whole()
-
-
-def test_a_worker_that_lost_its_import_leaves_everything_to_the_next(
-    db: None, picture_folder: Path, broker: Redis
-) -> None:
-    job = new_import_job(picture_folder)
-
-    def hang(done: int, total: int | None) -> None:
-        if done == 3:
-            _lose_lease(job)
-
-    work_on_import(job, progress=hang)
-    assert MedicalImage.objects.count() == 3
-    job = work_on_import(job)
-    assert (job.status, *_counts(job)) == (JobStatus.DONE, 6, 0, 0)
-    assert _is_whole()
-
-
-def test_what_killed_processes_left_in_the_work_folder_is_removed(
-    import_folder: ImportFolder, picture_folder: Path
-) -> None:
-    with work_folder() as living:
-        abandoned = _write(living.parent / "work-abandoned", {"member": b"bytes"})
-        _write(living, {"member": b"bytes"})
-        import_folder(picture_folder)
-        assert not abandoned.exists()
-        assert (living / "member").exists()
-    assert list(living.parent.glob("work-*")) == []
 
 
 def test_new_images_are_queued_for_indexing_with_the_end_of_the_import(

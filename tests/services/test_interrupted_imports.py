@@ -1,0 +1,119 @@
+"""An import that ends before its end: the source or the disk gives out, its worker dies or loses it."""
+
+import shutil
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from redis import Redis
+
+from retrieval.imaging import ArchiveLimits
+from retrieval.models import ImportJob, JobStatus, MedicalImage, StoredFile
+from retrieval.services import importing, jobs
+from retrieval.storage import work_folder
+from tests.pictures import drawn_pixels, png
+from tests.services.conftest import ImportFolder, new_import_job, work_on_import
+from tests.services.imports import archive_is_whole, counts_of, write_files
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04 and nothing more", b"no archive"])
+def test_a_source_that_cannot_be_read_ends_the_job(import_folder: ImportFolder, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "in.zip").write_bytes(content)
+    job = import_folder(tmp_path / "in.zip")
+    assert job.status == JobStatus.FAILED
+    assert job.reason.endswith(".")
+
+
+def test_a_source_that_goes_away_ends_the_job_and_keeps_what_was_imported(
+    import_folder: ImportFolder, tmp_path: Path
+) -> None:
+    source = write_files(tmp_path / "in", {f"a/{number:02}.png": png(drawn_pixels(number)) for number in range(20)})
+    job = import_folder(source, progress=lambda *_: shutil.rmtree(source, ignore_errors=True))
+    assert (job.status, job.reason) == (JobStatus.FAILED, importing.SOURCE_GONE)
+    assert 1 <= job.accepted == MedicalImage.objects.count() < 20
+    assert archive_is_whole()
+
+
+def test_a_disk_without_room_to_spare_ends_the_job(
+    import_folder: ImportFolder, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "ArchiveLimits", partial(ArchiveLimits, spare_disk_bytes=2**62))
+    job = import_folder(picture_folder)
+    assert (job.status, job.reason) == (JobStatus.FAILED, importing.LOW_DISK)
+
+
+def test_a_disk_that_fills_up_ends_the_job_and_no_half_file_stays(
+    small_disk: Path, import_folder: ImportFolder, tmp_path: Path
+) -> None:
+    # Small ones: those that are on their way at once must not fill the disk before the first of them is accepted.
+    pictures = (png(drawn_pixels(number, width=160, height=120)) for number in range(40))
+    source = write_files(tmp_path / "in", {f"a/{number:02}.png": picture for number, picture in enumerate(pictures)})
+    job = import_folder(source)
+    assert (job.status, job.reason) == (JobStatus.FAILED, importing.LOW_DISK)
+    assert 1 <= job.accepted == MedicalImage.objects.count() < 40
+    assert [path.name for path in small_disk.rglob(".*")] == []
+    assert archive_is_whole()
+
+
+class _Killed(BaseException):
+    """Ends an attempt as a killed process ends: nobody tidies up."""
+
+
+def _die_after(files: int) -> jobs.Progress:
+    def progress(done: int, total: int | None) -> None:
+        if done == files:
+            raise _Killed
+
+    return progress
+
+
+def _lose_lease(job: ImportJob) -> None:
+    ImportJob.objects.filter(pk=job.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    assert jobs.sweep() == 1
+
+
+def test_an_import_that_died_and_runs_again_ends_as_if_nothing_had_happened(
+    db: None, picture_folder: Path, broker: Redis
+) -> None:
+    write_files(
+        picture_folder, {"a/note.txt": b"no image", "z/again.png": (picture_folder / "chest/0.png").read_bytes()}
+    )
+    job = new_import_job(picture_folder)
+    with pytest.raises(_Killed):
+        work_on_import(job, progress=_die_after(3))
+    assert MedicalImage.objects.count() == 2
+    _lose_lease(job)
+    job = work_on_import(job)
+    assert (job.status, job.attempts, *counts_of(job)) == (JobStatus.DONE, 2, 6, 1, 1)
+    assert (MedicalImage.objects.count(), StoredFile.objects.count()) == (6, 6)
+    assert archive_is_whole()
+
+
+def test_a_worker_that_lost_its_import_leaves_everything_to_the_next(
+    db: None, picture_folder: Path, broker: Redis
+) -> None:
+    job = new_import_job(picture_folder)
+
+    def hang(done: int, total: int | None) -> None:
+        if done == 3:
+            _lose_lease(job)
+
+    work_on_import(job, progress=hang)
+    assert MedicalImage.objects.count() == 3
+    job = work_on_import(job)
+    assert (job.status, *counts_of(job)) == (JobStatus.DONE, 6, 0, 0)
+    assert archive_is_whole()
+
+
+def test_what_killed_processes_left_in_the_work_folder_is_removed(
+    import_folder: ImportFolder, picture_folder: Path
+) -> None:
+    with work_folder() as living:
+        abandoned = write_files(living.parent / "work-abandoned", {"member": b"bytes"})
+        write_files(living, {"member": b"bytes"})
+        import_folder(picture_folder)
+        assert not abandoned.exists()
+        assert (living / "member").exists()
+    assert list(living.parent.glob("work-*")) == []

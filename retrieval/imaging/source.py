@@ -117,6 +117,8 @@ class Source:
             self.manifest = self._read_manifest(manifest, files=files)
         if not files:
             raise FileRefused("There are no files in it that could be imported.")
+        if not any(found.size for found in files):
+            raise FileRefused("Every file in it is empty: copy or pack the files again.")
         names = distinct(found.path for found in files)
         self.members = [Member(name=name, found=found, source=self) for name, found in zip(names, files, strict=True)]
 

@@ -13,7 +13,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import transaction
 
-from retrieval.models import Dataset, ImportJob, ModelVersion
+from retrieval.models import Dataset, ImportJob, MedicalImage, ModelVersion
 from retrieval.private_file import write_private
 from retrieval.services import jobs
 from retrieval.services.curation import release
@@ -65,7 +65,10 @@ def create_demo_archive(*, say: Say) -> None:
 
 
 def _import_once(name: str, *, write: Callable[[Path], int], about: Mapping[str, object], say: Say) -> None:
-    if ImportJob.objects.filter(dataset__name=name, status="done").exists():
+    done = ImportJob.objects.filter(dataset__name=name, status="done")
+    if done.exists():
+        # Of a first start that was interrupted after its import.
+        _release_untouched(done.earliest("pk"))
         return
     say(f"Making the demo dataset “{name}” ...")
     dataset, _ = Dataset.objects.get_or_create(name=name, defaults=about)
@@ -77,8 +80,14 @@ def _import_once(name: str, *, write: Callable[[Path], int], about: Mapping[str,
         if job:
             with jobs.working_on(job):
                 import_dataset(job, index_afterwards=False)
-                release(dataset.images.held(), user=None, note=LOOKED_AT)
+                _release_untouched(job)
             say(f"  {job.reason or f'{job.accepted} files imported.'}")
+
+
+def _release_untouched(job: ImportJob) -> None:
+    """Show what the import held, except images that a person has decided about."""
+    held = MedicalImage.objects.held().filter(import_job=job, changes=None)
+    release(held, user=None, note=LOOKED_AT)
 
 
 def create_first_version(*, architecture: str, weights: str, say: Say) -> None:

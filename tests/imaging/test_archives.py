@@ -126,7 +126,7 @@ def test_archives_in_archives_are_not_unpacked(archive: Path, folder: Path, deco
 
 
 def test_too_many_members_are_refused(archive: Path) -> None:
-    zipped(archive, *((f"{number}.png", b"") for number in range(12)))
+    zipped(archive, *((f"{number}.png", b"x") for number in range(12)))
     reason = "There are more than 10 files: import them in parts."
     assert _refused(archive, ArchiveLimits(members=10)) == reason
     assert _refused(archive, ArchiveLimits(members=5)) == reason.replace("10", "5")
@@ -160,6 +160,13 @@ def test_an_archive_without_files_is_refused(archive: Path, *, entries: tuple[tu
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_nothing_but_empty_files_is_refused_at_once(archive: Path, folder: Path) -> None:
+    zipped(archive, ("a.png", b""), ("b.png", b""))
+    assert _refused(archive) == "Every file in it is empty: copy or pack the files again."
+    zipped(archive, ("a.png", b""), ("b.png", PNG))
+    assert all_of(archive, folder=folder) == {"a.png": b"", "b.png": PNG}
+
+
 def test_equal_names_are_all_read_and_told_apart(archive: Path, folder: Path) -> None:
     zipped(archive, ("x/a.png", b"1"), ("x/a.png", b"2"), ("x/A.png", b"3"), ("x/./a.png", b"4"), ("x/a.png (2)", b"5"))
     result = all_of(archive, folder=folder)

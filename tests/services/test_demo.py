@@ -13,6 +13,7 @@ from redis import Redis
 
 from retrieval.models import Dataset, ImageChange, ImportJob, IndexBatch, MedicalImage, ModelVersion
 from retrieval.services import demo, jobs
+from retrieval.services.curation import hold
 from tests.imaging.files import dicom, ramp
 
 
@@ -66,6 +67,19 @@ def test_nothing_of_the_demo_waits_for_a_person(picture_folder: Path) -> None:
     assert MedicalImage.objects.shown().count() == 7
     [released] = ImageChange.objects.all()
     assert (released.image.modality, released.new, released.changed_by) == ("Ultrasound", "shown", None)
+
+
+def test_what_an_interrupted_start_left_for_people_is_released_by_the_next(picture_folder: Path) -> None:
+    (picture_folder / "us.dcm").write_bytes(dicom(ramp(), Modality="US"))
+    _import(picture_folder)
+    # As if it had been killed after its import.
+    ImageChange.objects.all().delete()
+    MedicalImage.objects.filter(modality="Ultrasound").update(standing="held")
+    hold(MedicalImage.objects.exclude(modality="Ultrasound")[:1], user=None)
+    assert _import(picture_folder) == []
+    # But not what a person has taken away since.
+    [held] = MedicalImage.objects.held()
+    assert held.modality != "Ultrasound"
 
 
 def test_a_first_start_that_was_interrupted_goes_on(picture_folder: Path, tmp_path: Path) -> None:

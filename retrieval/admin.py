@@ -152,7 +152,9 @@ class MedicalImageAdmin(ModelAdmin):
     @admin.display(description="Image")
     def picture(self, image: MedicalImage) -> SafeString:
         address = reverse("image_thumbnail", args=[image.uuid])
-        return format_html('<img class="archive-thumbnail" src="{}" alt="" loading="lazy">', address)
+        # The picture alone is the link to its row's page.
+        name = image.label or "image without a label"
+        return format_html('<img class="archive-thumbnail" src="{}" alt="{}" loading="lazy">', address, name)
 
     @admin.display(description="Image")
     def preview_picture(self, image: MedicalImage) -> SafeString:

@@ -23,11 +23,25 @@
 
   // What the theme makes a switch of is to be reached by the keyboard too.
   const SWITCHES = "a[x-on\\:click]:not([href]), span[x-on\\:click], div[x-on\\:click].cursor-pointer, h2[x-on\\:click]";
+  // Icons are words in a font of pictures, "database", which are not to be read out. What has nothing else needs a name.
+  const NAMES = { check_small: "yes", close_small: "no", dock_to_right: "Menu", more_horiz: "More actions" };
+  const nameIcon = (icon) => {
+    const word = icon.textContent.trim();
+    const control = icon.closest("a, button, [role=button]");
+    const alone = control && !control.title && control.textContent.trim() === word;
+    if (alone) control.setAttribute("aria-label", NAMES[word] || word.replaceAll("_", " "));
+    else if (NAMES[word]) Object.assign(icon, { role: "img", ariaLabel: NAMES[word] });
+    if (control !== icon && icon.role !== "img") icon.ariaHidden = "true";
+  };
   document.addEventListener("DOMContentLoaded", () => {
+    // Landmarks for a screen reader, before the menu's scrolling area is made.
+    document.getElementById("main")?.setAttribute("role", "main");
+    document.querySelector("#nav-sidebar-apps")?.setAttribute("data-simplebar-aria-label", "menu");
     document.querySelectorAll(SWITCHES).forEach((each) => {
       each.tabIndex = 0;
       each.setAttribute("role", "button");
     });
+    document.querySelectorAll(".material-symbols-outlined").forEach(nameIcon);
   });
   document.addEventListener("keydown", (event) => {
     if (!["Enter", " "].includes(event.key) || !event.target.matches(SWITCHES)) return;

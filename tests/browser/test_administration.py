@@ -1,18 +1,22 @@
-"""The administration in a browser: whole, quiet, narrow enough for a phone, in the theme that the site is in."""
+"""The administration in a browser: whole, quiet, accessible, narrow enough for a phone, in the site's theme."""
 
 from collections.abc import Callable
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import ConsoleMessage, Page, Request, Response, expect
 
 from tests.live_site import LiveSite
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]}
+# Of Django's own widget for long lists of choices, which labels spans that have no role.
+NOT_OURS = ".search-label-icon"
 LISTS = (
     *("retrieval/dataset", "retrieval/medicalimage", "retrieval/importjob", "retrieval/indexjob"),
     *("retrieval/datasetdeletion", "retrieval/modelversion", "training/trainingrun", "training/evaluation"),
-    *("auth/user", "auth/group"),
+    *("auth/user", "auth/group", "retrieval/imagechange"),
 )
 
 
@@ -63,6 +67,8 @@ def test_every_page_is_whole_and_quiet(site: LiveSite, open_page: OpenPage, them
         assert said == [], address
         assert page.evaluate("document.documentElement.scrollWidth") <= width, address
         assert (_brightness(page) < 100) == (theme == "dark"), address
+        found = Axe().run(page, context={"exclude": [[NOT_OURS]]}, options=RULES)
+        assert found.violations_count == 0, f"{address}\n{found.generate_report()}"
 
 
 def test_one_switch_of_the_theme_serves_both(open_page: OpenPage) -> None:
@@ -88,3 +94,14 @@ def test_an_action_on_chosen_rows(open_page: OpenPage) -> None:
     page.locator("#changelist-actions button:visible").first.click()
     page.wait_for_url("**/training/start/?dataset=*")
     expect(page.locator("main")).to_contain_text("Train")
+
+
+def test_the_menu_opens_on_a_phone(open_page: OpenPage) -> None:
+    page = open_page("admin", width=390, height=844)
+    page.goto("/admin/")
+    link = page.locator("#nav-sidebar").get_by_role("link", name="Datasets", exact=True)
+    expect(link).not_to_be_visible()
+    page.get_by_role("button", name="Menu").click()
+    link.click()
+    page.wait_for_url("**/admin/retrieval/dataset/")
+    expect(link).not_to_be_visible()

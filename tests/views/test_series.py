@@ -93,7 +93,7 @@ def test_a_series_and_the_frames_of_a_file_are_one_tile_each(logged_in: LoggedIn
         lone.get_absolute_url(),
         _address(run),
     ]
-    assert "14 images in 5 series and single images" in _words(client, ward.get_absolute_url())
+    assert "14 images in 5 entries, a series being one" in _words(client, ward.get_absolute_url())
 
 
 def test_a_class_is_listed_by_its_own_images(logged_in: LoggedIn, ward: Dataset) -> None:

@@ -13,10 +13,10 @@ from unfold.admin import ModelAdmin
 
 from retrieval.admin import DatasetAdmin, ReadOnlyMixin
 from retrieval.models import Dataset, ModelVersion
-from retrieval.services.versions import VersionRefused, activate_model_version
+from retrieval.services.versions import VersionRefused
 from training.forms import described
 from training.models import Evaluation, TrainingRun
-from training.services.activation import objections
+from training.services.activation import objections, put_into_service
 from training.templatetags.figures import NOTHING, figure, rate
 
 admin.site.unregister(Dataset)
@@ -87,7 +87,7 @@ class ModelVersionAdmin(ReadOnlyMixin, ModelAdmin):
         if version.status != ModelVersion.Status.RETIRED and objections(version):
             return redirect("version_activate", version.number)
         try:
-            activate_model_version(version)
+            put_into_service(version)
         except VersionRefused as refused:
             messages.error(request, str(refused))
         else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.models import MedicalImage, ModelVersion, StoredFile
+from retrieval.models import IndexJob, MedicalImage, ModelVersion, StoredFile
 from retrieval.services.versions import create_model_version
 from tests.commands.conftest import Manage
 from tests.pictures import drawn_pixels, png
@@ -61,12 +61,14 @@ def test_activate_without_a_version_before(manage: Manage) -> None:
     assert manage("activate", version.number)[1]["previous"] is None
 
 
-def test_activate_says_how_many_images_are_not_indexed(
+def test_activate_says_how_many_images_are_not_indexed_and_queues_them(
     archive: ModelVersion, manage: Manage, said: Callable[..., tuple[int, str]]
 ) -> None:
     other = create_model_version(architecture="narrow", weights="none", seed=1)
     assert "6 of 6 images have no embedding" in said("activate", other.number)[1]
+    assert IndexJob.objects.get(model_version=other).total == 6
     assert manage("activate", archive.number)[1]["without_embedding"] == 0
+    assert IndexJob.objects.filter(model_version=archive).count() == 1
 
 
 def test_activate_refuses_an_unknown_number(manage: Manage, active_version: ModelVersion) -> None:

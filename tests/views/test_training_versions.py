@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from retrieval.models import Dataset, Embedding, ModelVersion
+from retrieval.models import Dataset, Embedding, IndexJob, ModelVersion
 from retrieval.services.versions import activate_model_version
 from tests.training_rows import make_evaluation, make_run, make_version
 from training.models import Evaluation, TrainingRun
@@ -67,6 +67,27 @@ def test_a_worse_version_asks_first(
     assert _active() == 7
     client.post(address, {"confirmed": "1"})
     assert _active() == active_version.number
+
+
+def test_what_a_version_lacks_is_embedded_once_it_serves(
+    logged_in: LoggedIn, candidate: ModelVersion, active_version: ModelVersion
+) -> None:
+    """Images came in while another version served."""
+    client = logged_in("staff")
+
+    def queued(version: ModelVersion) -> list[int]:
+        return list(IndexJob.objects.filter(model_version=version).order_by("pk").values_list("total", flat=True))
+
+    before = queued(active_version)
+    client.post("/training/versions/7/activate/")
+    assert queued(candidate) == []
+    active_version.embeddings.all()[0].delete()
+    client.post("/training/versions/roll-back/")
+    assert queued(active_version) == [*before, 1]
+    for embedding in candidate.embeddings.all()[:2]:
+        embedding.delete()
+    client.post("/training/versions/7/activate/", {"confirmed": "1"})
+    assert queued(candidate) == [2]
 
 
 def test_an_unjudged_and_unindexed_version_asks_first(logged_in: LoggedIn, run: TrainingRun) -> None:

@@ -1,12 +1,34 @@
-"""Whether a model version should go into service: what speaks against it, in sentences for people."""
+"""Putting a model version into service, and what speaks against it, in sentences for people."""
 
 from django.db.models import QuerySet
 
 from retrieval.models import JobStatus, MedicalImage, ModelVersion
+from retrieval.services.indexing import create_index_job
+from retrieval.services.versions import activate_model_version, roll_back
 from training.models import Evaluation, TrainingRun
 
 # P@20 differs by so much from one seed to the next: less is no reason to hesitate.
 TOLERANCE = 0.002
+
+
+def put_into_service(version: ModelVersion) -> ModelVersion | None:
+    """Activate it and return the version before. Raises as activate_model_version does."""
+    before = activate_model_version(version)
+    _have_rest_embedded(version)
+    return before
+
+
+def go_back() -> ModelVersion:
+    """Activate the version before and return it. Raises VersionRefused."""
+    version = roll_back()
+    _have_rest_embedded(version)
+    return version
+
+
+def _have_rest_embedded(version: ModelVersion) -> None:
+    """Imports embed for the active version alone: one that was not lacks what came, or was released, meanwhile."""
+    if MedicalImage.objects.without_embedding(version).exists():
+        create_index_job(version=version, publish=True)
 
 
 def objections(version: ModelVersion) -> list[str]:
@@ -24,7 +46,7 @@ def _unfindable(version: ModelVersion) -> list[str]:
     total = MedicalImage.objects.shown().count()
     return [
         f"{missing} of {total} images have no embedding of version {version.number} yet: no search finds them until "
-        "they are indexed."
+        "they are indexed, which begins with the activation."
     ]
 
 

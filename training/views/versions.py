@@ -11,12 +11,10 @@ from retrieval.services.versions import (
     NothingToRollBackTo,
     VersionRefused,
     VersionRetired,
-    activate_model_version,
     retire_model_version,
-    roll_back,
     version_to_roll_back_to,
 )
-from training.services.activation import objections
+from training.services.activation import go_back, objections, put_into_service
 
 may_change = permission_required("retrieval.change_modelversion", raise_exception=True)
 takes_form = require_http_methods(["GET", "HEAD", "POST"])
@@ -35,7 +33,7 @@ def version_activate(request: HttpRequest, number: int) -> HttpResponse:
         context = {"version": version, "objections": reasons, "active": ModelVersion.objects.active()}
         return render(request, "training/activate.html", context)
     try:
-        activate_model_version(version)
+        put_into_service(version)
     except VersionRefused as refused:
         messages.error(request, str(refused))
     else:
@@ -63,7 +61,7 @@ def version_roll_back(request: HttpRequest) -> HttpResponse:
 
 def _roll_back(request: HttpRequest) -> HttpResponse:
     try:
-        version = roll_back()
+        version = go_back()
     except VersionRefused as refused:
         messages.error(request, str(refused))
     else:

@@ -3,8 +3,7 @@ from typing import Any
 
 from retrieval.management.base import ReportingCommand, model_version
 from retrieval.models import MedicalImage
-from retrieval.services.versions import activate_model_version
-from training.services.activation import objections
+from training.services.activation import objections, put_into_service
 
 
 class Command(ReportingCommand):
@@ -17,7 +16,7 @@ class Command(ReportingCommand):
     def work(self, options: dict[str, Any]) -> dict[str, Any]:
         version = model_version(options["number"])
         warnings = objections(version)
-        previous = activate_model_version(version)
+        previous = put_into_service(version)
         return {
             "model_version": version.number,
             "previous": previous.number if previous else None,
@@ -32,4 +31,4 @@ class Command(ReportingCommand):
         for warning in report["warnings"]:
             self.stdout.write(f"  {warning}")
         if report["without_embedding"]:
-            self.stdout.write("Next: `manage.py index` embeds what is missing.")
+            self.stdout.write("Workers embed what is missing; without a running site, `manage.py index` does.")

@@ -1,4 +1,6 @@
-"""Whether a DICOM picture may show in its pixels whose it is: names and dates drawn into it, or a face.
+"""Whether a person should look at a DICOM picture first: it may show whose it is, or is no picture for a reader.
+
+What shows whose it is: names and dates drawn into it, or a face.
 
 The standard has an attribute for it, Burned In Annotation (PS3.3, C.7.6.1), which few devices fill in. Where it is not
 NO, what is known of practice decides: the filter for burned-in pixels of RSNA's Clinical Trial Processor quarantines
@@ -9,6 +11,7 @@ margin of every picture.
 from pydicom.dataset import Dataset
 
 from retrieval.imaging.dicom_attributes import clean_text, element_values
+from retrieval.imaging.dicom_kind import derived_kind
 
 _MARKED = "The file says that text is burned into its picture. Look for names, dates and numbers."
 _RECOGNISABLE = "The file says that the patient can be recognised in its picture."
@@ -23,6 +26,10 @@ _CAPTURED = (
 _CAMERA = (
     "The picture was taken by a camera or an endoscope: it may show a face, or text that was drawn into it, and the "
     "file does not say that this one is free of it."
+)
+_DERIVED = (
+    "It is of the kind {kind}, drawn by a program, and no picture of a patient by itself. Release it "
+    "only if people should find it."
 )
 _UNKNOWN_KIND = "The file does not say what kind of picture it holds, nor that no names and dates were drawn into it."
 
@@ -51,6 +58,8 @@ def review_reason(dataset: Dataset) -> str:
         return _MARKED
     if _code(dataset, "RecognizableVisualFeatures") == "YES":
         return _RECOGNISABLE
+    if kind := derived_kind(dataset):
+        return _DERIVED.format(kind=kind)
     if _code(dataset, "BurnedInAnnotation") == "NO":
         return ""
     storage_class, modality = _code(dataset, "SOPClassUID"), _code(dataset, "Modality")

@@ -15,6 +15,7 @@ from retrieval.imaging.burned_in import review_reason
 from retrieval.imaging.dicom_attributes import kept_attributes, pixel_aspect
 from retrieval.imaging.dicom_damage import check_complete, damaged, refusing_damage
 from retrieval.imaging.dicom_grey import grey_levels
+from retrieval.imaging.dicom_kind import check_kind, no_picture
 from retrieval.imaging.dicom_palette import palette_levels
 from retrieval.imaging.dicom_stream import plain_stream
 from retrieval.imaging.errors import FileRefused
@@ -41,6 +42,7 @@ def read_dicom(path: Path, *, limits: Limits, frames: Literal["all", "middle"]) 
     with path.open("rb") as file, refusing_damage("its structure cannot be read"):
         stream = plain_stream(file, limits=limits)
         dataset = dcmread(stream, stop_before_pixels=True, force=True)
+        check_kind(dataset)
         options = pixel_options(stream, dataset=dataset)
         count = _frame_count(options, limits=limits)
         decoder = _decoder(options["transfer_syntax_uid"])
@@ -83,21 +85,9 @@ def _pixel_header(stream: BinaryIO, *, dataset: Dataset) -> tuple[str, str | Non
     header = stream.read(8 if implicit else 12)
     tag = int.from_bytes(header[:2], order) << 16 | int.from_bytes(header[2:4], order)
     if len(header) < 8 or tag not in _PIXEL_KEYWORDS:
-        raise FileRefused(_no_picture(dataset))
+        raise FileRefused(no_picture(dataset))
     representation = None if implicit else header[4:6].decode("ascii")
     return _PIXEL_KEYWORDS[tag], representation, int.from_bytes(header[-4:], order)
-
-
-def _no_picture(dataset: Dataset) -> str:
-    """Name what the object is, in the words of the standard: only registered class names are repeated."""
-    uid = UID(dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or "")
-    if not uid.name or uid.name == str(uid):
-        return "This DICOM file holds no picture."
-    if uid.name == "Media Storage Directory Storage":
-        return "This file is a DICOMDIR, the table of contents of a disc, and holds no picture."
-    if "Image" in uid.name:
-        return "This DICOM file holds no picture: it was exported without its picture data."
-    return f"This DICOM file holds no picture: it is of the kind {uid.name.removesuffix(' Storage')}."
 
 
 def _frame_count(options: dict[str, Any], *, limits: Limits) -> int:

@@ -3,8 +3,10 @@
 import pytest
 from pydicom.uid import (
     CTImageStorage,
+    RTDoseStorage,
     RTImageStorage,
     SecondaryCaptureImageStorage,
+    SegmentationStorage,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
 )
@@ -42,6 +44,8 @@ def _reason(**elements: object) -> str:
         ({"SeriesDescription": "Dose report, screen save"}, CAPTURED),
         ({"SecondaryCaptureDeviceManufacturer": "Any"}, CAPTURED),
         ({"DateOfSecondaryCapture": "20200101"}, CAPTURED),
+        ({"SOPClassUID": SegmentationStorage, "BurnedInAnnotation": "NO"}, "of the kind Segmentation"),
+        ({"SOPClassUID": RTDoseStorage}, "of the kind RT Dose"),
         ({"Modality": "XC"}, CAMERA),
         ({"Modality": "ES"}, CAMERA),
         ({"Modality": "OT"}, UNKNOWN),

@@ -12,9 +12,18 @@ from pydicom.uid import (
     UID,
     ComprehensiveSRStorage,
     DeflatedExplicitVRLittleEndian,
+    EncapsulatedPDFStorage,
+    EnhancedUSVolumeStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
     JPEGBaseline8Bit,
+    MicroscopyBulkSimpleAnnotationsStorage,
+    ParametricMapStorage,
     RLELossless,
+    RTDoseStorage,
+    RTImageStorage,
+    RTPlanStorage,
     RTStructureSetStorage,
+    TwelveLeadECGWaveformStorage,
 )
 
 from retrieval.imaging import FileRefused
@@ -53,6 +62,29 @@ def test_objects_without_a_picture_are_refused_by_what_they_are(refusal: Refusal
     dataset = dataset_of(PIXELS, SOPClassUID=uid)
     del dataset.PixelData
     assert words in refusal(written(dataset))
+
+
+@pytest.mark.parametrize(
+    ("uid", "kind"),
+    [
+        (RTPlanStorage, "RT Plan"),
+        (GrayscaleSoftcopyPresentationStateStorage, "Grayscale Softcopy Presentation State"),
+        (TwelveLeadECGWaveformStorage, "12-lead ECG Waveform"),
+        (MicroscopyBulkSimpleAnnotationsStorage, "Microscopy Bulk Simple Annotations"),
+        (EncapsulatedPDFStorage, "Encapsulated PDF"),
+    ],
+)
+def test_objects_that_are_no_picture_are_refused_though_they_have_pixels(
+    refusal: Refusal, *, uid: str, kind: str
+) -> None:
+    assert f"it is of the kind {kind}." in refusal(dicom(PIXELS, SOPClassUID=uid))
+
+
+@pytest.mark.parametrize(
+    "uid", [RTImageStorage, ParametricMapStorage, EnhancedUSVolumeStorage, RTDoseStorage, "1.2.3.4"]
+)
+def test_pictures_of_unusual_classes_are_read(decode: Decode, *, uid: str) -> None:
+    assert len(decode(dicom(PIXELS, SOPClassUID=uid))) == 1
 
 
 @pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "SamplesPerPixel"])

@@ -1,0 +1,50 @@
+"""What a DICOM object is by its SOP class (PS3.4, B.5): a picture, something a reader does not read, or no picture.
+
+A private class says nothing, and its pixel data alone decide.
+"""
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from retrieval.imaging.errors import FileRefused
+
+# Pictures whose class does not have "Image" in its name.
+_MAPS = ("Enhanced US Volume", "Parametric Map", "Ophthalmic Thickness Map", "Corneal Topography Map")
+# The classes of the standard that have pixel data and show no patient by themselves.
+_DERIVED = ("Segmentation", "RT Dose")
+
+
+def check_kind(dataset: Dataset) -> None:
+    """Raise FileRefused where the class is of no picture, whatever else is in the file: reports, plans, waveforms."""
+    kind = _kind(dataset)
+    if kind and not _is_picture(kind) and kind not in _DERIVED:
+        raise FileRefused(no_picture(dataset))
+
+
+def derived_kind(dataset: Dataset) -> str:
+    """ "Segmentation" or "RT Dose" for what can be drawn but is no picture for a reader; "" otherwise."""
+    kind = _kind(dataset)
+    return kind if kind in _DERIVED else ""
+
+
+def no_picture(dataset: Dataset) -> str:
+    """Name what the object is, in the words of the standard: only registered class names are repeated."""
+    kind = _kind(dataset)
+    if not kind:
+        return "This DICOM file holds no picture."
+    if kind == "Media Storage Directory":
+        return "This file is a DICOMDIR, the table of contents of a disc, and holds no picture."
+    if _is_picture(kind):
+        return "This DICOM file holds no picture: it was exported without its picture data."
+    return f"This DICOM file holds no picture: it is of the kind {kind}."
+
+
+def _is_picture(kind: str) -> bool:
+    return "Image" in kind or kind in _MAPS
+
+
+def _kind(dataset: Dataset) -> str:
+    """The registered name of the storage class, "CT Image"; "" for a private class and for none."""
+    meta = getattr(dataset, "file_meta", {})
+    uid = UID(meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or "")
+    return "" if uid.name == str(uid) else uid.name.removesuffix(" Storage")

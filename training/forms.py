@@ -24,7 +24,7 @@ WORDS = {
     "constant": "Constant",
     "none": "None: every epoch sees the same images",
     "light": "Light: small shifts, scales and brightness",
-    "strong": "Strong: also framing, resolution, blur, compression, window, contrast and noise",
+    "strong": "Strong: hides the device it came from",
 }
 RECIPE_WORDS = {"published": "As published", "elsewhere": "For images from elsewhere"}
 FROZEN_NOTHING = "Without weights there is nothing to keep: choose 0 frozen blocks, or other weights."
@@ -89,14 +89,14 @@ class StartForm(forms.Form):
         "augmentation",
         AUGMENTATIONS,
         label="Augmentation",
-        help_text="Random changes of the training images. Strong hides which device an image came from: better for "
-        "images from other hospitals, and slower.",
+        help_text="Random changes of the training images. Strong also changes framing, resolution, blur, compression, "
+        "window, contrast and noise: better for images from other hospitals, and slower.",
     )
     flips = forms.BooleanField(
         label="Mirror images left to right",
         required=False,
         initial=DEFAULTS.flips,
-        help_text="Only with augmentation. Off unless chosen: left and right differ in a body.",
+        help_text="Only with augmentation. More to learn from, but left and right of a body are told apart less.",
     )
     epochs = _number("epochs", label="Epochs at most", help_text="An epoch shows every training image once.")
     patience = _number(

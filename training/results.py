@@ -23,9 +23,13 @@ HARDEST_FIRST = "p"
 
 
 def newest_figures() -> dict[int, dict[str, Any]]:
-    """{primary key of a version: its figures}, on the test images of the run that made it, else of the newest run."""
+    """{primary key of a version: its figures}: on the test images of the run that made it, else on those of the run
+    that made the active version, so that the two can be compared, else on those of the newest run."""
     finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False)
-    rows = finished.annotate(is_own=Q(run__model_version=F("model_version"))).order_by("is_own", "pk")
+    rows = finished.annotate(
+        is_own=Q(run__model_version=F("model_version")),
+        is_of_active=Q(run__model_version__status=ModelVersion.Status.ACTIVE),
+    ).order_by("is_own", "is_of_active", "pk")
     figures = rows.values(
         "model_version_id",
         "run_id",

@@ -80,7 +80,7 @@ class Job(models.Model):
 
     @property
     def age_seconds(self) -> float:
-        """Since it was queued, the last time."""
+        """Since it was asked for."""
         return (timezone.now() - self.queued_at).total_seconds()
 
     @property

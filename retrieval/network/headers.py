@@ -23,9 +23,9 @@ def is_pytorch(path: Path) -> bool:
 def check_fit(path: Path, *, architecture: str) -> None:
     """Raise WeightsRefused where the file is no safetensors file, or none of its tensors has a shape of the network.
 
-    A PyTorch file tells its shapes only when torch opens it: it passes.
+    A PyTorch file tells its shapes only when torch opens it: it passes, under a name of its own.
     """
-    if is_pytorch(path):
+    if is_pytorch(path) and path.suffix != ".safetensors":
         return
     shapes = _safetensors_shapes(path)
     if not shapes & set(ARCHITECTURES[architecture].weight_shapes()):
@@ -42,8 +42,11 @@ def _safetensors_shapes(path: Path) -> set[tuple[int, ...]]:
         tensors = [each for name, each in described.items() if name != "__metadata__"]
         if not all(isinstance(each, Mapping) for each in tensors):
             raise ValueError(type(tensors))
+        # The tensors follow the header without a gap, to the end of the file.
+        if tensors and path.stat().st_size != _LENGTH_BYTES + length + max(each["data_offsets"][1] for each in tensors):
+            raise ValueError(length)
         return {tuple(each["shape"]) for each in tensors}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise WeightsRefused(f"{path.name} is not a complete safetensors file.") from error
 
 

@@ -62,7 +62,8 @@ class LoadReport:
         parts = [f"{len(self.loaded)} of {total} parameters loaded"]
         fresh = [name for name in self.missing if name not in self.identity]
         parts += [f"{len(self.identity)} start as the identity"] if self.identity else []
-        parts += [f"{len(fresh)} are not in the file and start fresh"] if fresh else []
+        why = "are not in the file and " if self.loaded else ""
+        parts += [f"{len(fresh)} {why}start fresh"] if fresh else []
         parts += [f"{len(self.shape_mismatch)} have another shape and start fresh"] if self.shape_mismatch else []
         parts += [f"{len(self.unexpected)} tensors of the file have no place"] if self.unexpected else []
         return "; ".join(parts) + "."

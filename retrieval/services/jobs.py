@@ -198,7 +198,7 @@ def _sweep_stalled(model: type[Job]) -> int:
 
 def _requeue(job: Job) -> bool:
     still = _own(job).filter(lease_expires_at__lt=timezone.now())
-    return bool(still.update(status=JobStatus.QUEUED, queued_at=timezone.now(), lease_expires_at=None))
+    return bool(still.update(status=JobStatus.QUEUED, lease_expires_at=None))
 
 
 def _sweep_waiting(model: type[Job]) -> int:

@@ -26,6 +26,18 @@ def test_a_file_of_another_network_does_not(narrow_file: Path) -> None:
         check_fit(narrow_file, architecture="published")
 
 
+def test_a_file_that_was_cut_is_refused(narrow_file: Path) -> None:
+    narrow_file.write_bytes(narrow_file.read_bytes()[:-1])
+    with pytest.raises(WeightsRefused, match="is not a complete"):
+        check_fit(narrow_file, architecture="narrow")
+
+
+def test_a_pytorch_file_under_the_other_name_is_refused(tmp_path: Path) -> None:
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(WeightsRefused, match="is not a complete"):
+        check_fit(tmp_path / "weights.safetensors", architecture="published")
+
+
 def test_a_pytorch_file_is_left_to_torch(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "weights.pth")
     check_fit(tmp_path / "weights.pth", architecture="published")

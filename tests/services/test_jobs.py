@@ -41,6 +41,15 @@ def test_a_worker_that_lost_its_lease_changes_nothing(job: ImportJob) -> None:
     assert (job.status, job.done) == (JobStatus.DONE, 0)
 
 
+def test_an_interrupted_job_was_asked_for_when_it_was(job: ImportJob) -> None:
+    asked = job.queued_at
+    assert jobs.claim(ImportJob, job.pk) is not None
+    _expire(job)
+    jobs.sweep()
+    job.refresh_from_db()
+    assert (job.status, job.queued_at) == (JobStatus.QUEUED, asked)
+
+
 def test_three_interruptions_end_a_job_with_a_reason(job: ImportJob) -> None:
     for _ in range(ImportJob.max_attempts):
         assert jobs.claim(ImportJob, job.pk) is not None

@@ -12,6 +12,7 @@ from retrieval.services import jobs
 from retrieval.services.versions import load_embedder
 from tests.services.training import work
 from training.models import EvaluatedImage, SplitImage, TrainingRun
+from training.services.reading import Reader
 from training.services.running import run_folder
 from training.services.starting import RunRefused
 
@@ -34,6 +35,19 @@ def test_a_run_ends_with_a_judged_version_that_is_being_indexed(start: Callable[
     assert set(report["features"]["p_at"]) == {"1", "5", "10", "20"}
     assert IndexBatch.objects.get(index_job__model_version=version).total == 40
     assert not run_folder(run).exists()
+
+
+def test_a_classifier_is_not_asked_about_classes_that_it_has_not_learnt(start: Callable[..., TrainingRun]) -> None:
+    version = work(start()).model_version
+    assert version is not None
+    reader = Reader(version)
+    raw = reader.see([Path(MedicalImage.objects.all()[0].preview.path)]).features.raw
+    _, by = reader.predictions(raw, asked_labels=["across"], nearest_labels=["upright"])
+    assert by == "classifier"
+    assert reader.predictions(raw, asked_labels=["across", "new"], nearest_labels=["new"]) == (
+        ["new"],
+        "nearest neighbour",
+    )
 
 
 def test_each_test_image_keeps_its_answer(start: Callable[..., TrainingRun]) -> None:

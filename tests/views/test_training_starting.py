@@ -57,6 +57,29 @@ def test_a_recipe_fills_the_form_in(logged_in: LoggedIn, archive: Dataset, recip
     assert [name for name, _, chosen in page.context["recipes"] if chosen] == [recipe]
 
 
+def test_another_recipe_keeps_what_was_chosen_beside_it(logged_in: LoggedIn, archive: Dataset) -> None:
+    chosen = {"datasets": [archive.pk], "architecture": "narrow", "weights": "none", "frozen_blocks": 0, "seed": 9}
+    page = logged_in("staff").post("/training/start/", {**chosen, "recipe": "published"})
+    form = page.context["form"]
+    kept = {name: form[name].value() for name in ("datasets", "architecture", "weights", "frozen_blocks")}
+    assert kept == {
+        "datasets": [str(archive.pk)],
+        "architecture": "narrow",
+        "weights": "none",
+        "frozen_blocks": "0",
+    }
+    assert form["augmentation"].value() == "none"
+    assert [name for name, _, chosen in page.context["recipes"] if chosen] == ["published"]
+    assert not TrainingRun.objects.exists()
+
+
+def test_weights_that_no_network_of_that_kind_has_are_refused(logged_in: LoggedIn, archive: Dataset) -> None:
+    page = logged_in("staff").post("/training/start/", filled_in(archive, architecture="narrow", weights="imagenet"))
+    assert page.status_code == 409
+    assert "no ImageNet weights of the network" in page.content.decode()
+    assert not TrainingRun.objects.exists()
+
+
 def test_datasets_are_offered_with_their_counts(logged_in: LoggedIn, archive: Dataset) -> None:
     Dataset.objects.create(name="Empty")
     page = " ".join(logged_in("staff").get("/training/start/").content.decode().split())

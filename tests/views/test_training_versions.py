@@ -61,12 +61,39 @@ def test_a_worse_version_asks_first(
     activate_model_version(candidate)
     client, address = logged_in("staff"), f"/training/versions/{active_version.number}/activate/"
     page = _text(client.post(address).content)
-    assert "is worse on the same 2 test images: P@20 is 0.500, that of version 7 1.000." in page
+    assert f"is worse on the same 2 test images (run {run.pk}): P@20 is 0.500, that of version 7 1.000." in page
     assert "Activate anyway" in page
     assert "Keep version 7" in page
     assert _active() == 7
     client.post(address, {"confirmed": "1"})
     assert _active() == active_version.number
+
+
+def test_a_version_that_is_worse_on_any_test_images_asks_first(
+    logged_in: LoggedIn, candidate: ModelVersion, active_version: ModelVersion, run: TrainingRun, archive: Dataset
+) -> None:
+    """A newer run, on whose test images both are equal, hides nothing."""
+    activate_model_version(candidate)
+    newer = make_run(archive)
+    for version in (candidate, active_version):
+        make_evaluation(newer, version=version)
+    page = _text(logged_in("staff").post(f"/training/versions/{active_version.number}/activate/").content)
+    assert f"is worse on the same 2 test images (run {run.pk})" in page
+    assert f"(run {newer.pk})" not in page
+
+
+def test_a_version_that_has_not_learnt_all_classes_asks_first(logged_in: LoggedIn, candidate: ModelVersion) -> None:
+    ModelVersion.objects.filter(pk=candidate.pk).update(classes=["hand"])
+    ModelVersion.objects.filter(status="active").update(classes=["chest", "hand"])
+    page = _text(logged_in("staff").post("/training/versions/7/activate/").content)
+    assert "Version 7 was not trained on 1 of the 2 classes that version 1 has learnt: chest." in page
+    assert _active() == 1
+
+
+def test_rolling_back_to_a_worse_version_says_so(logged_in: LoggedIn, candidate: ModelVersion) -> None:
+    activate_model_version(candidate)
+    page = _text(logged_in("staff").get("/training/versions/roll-back/").content)
+    assert "Version 1 is worse on the same 2 test images" in page
 
 
 def test_what_a_version_lacks_is_embedded_once_it_serves(

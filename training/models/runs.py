@@ -82,9 +82,9 @@ class TrainingRun(Job):
         return self.status == JobStatus.DONE and self.epochs.count() < self.recipe["epochs"]
 
     @property
-    def duration(self) -> timedelta | None:
-        """From the beginning of the last attempt."""
-        return (self.finished_at or timezone.now()) - self.started_at if self.started_at else None
+    def duration(self) -> timedelta:
+        """Since it was asked for, with all its attempts."""
+        return (self.finished_at or timezone.now()) - self.queued_at
 
 
 class EpochMetrics(models.Model):

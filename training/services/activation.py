@@ -1,14 +1,16 @@
 """Putting a model version into service, and what speaks against it, in sentences for people."""
 
-from django.db.models import QuerySet
+from collections.abc import Iterator
 
 from retrieval.models import JobStatus, MedicalImage, ModelVersion
 from retrieval.services.indexing import create_index_job
 from retrieval.services.versions import activate_model_version, roll_back
-from training.models import Evaluation, TrainingRun
+from training.models import Evaluation
 
 # P@20 differs by so much from one seed to the next: less is no reason to hesitate.
 TOLERANCE = 0.002
+# Names of classes in a sentence.
+NAMED = 5
 
 
 def put_into_service(version: ModelVersion) -> ModelVersion | None:
@@ -33,10 +35,17 @@ def _have_rest_embedded(version: ModelVersion) -> None:
 
 def objections(version: ModelVersion) -> list[str]:
     """What to think about before `version` answers every search; nothing for the active one."""
-    active = ModelVersion.objects.active()
-    if version == active:
+    if version == ModelVersion.objects.active():
         return []
-    return [*_unfindable(version), *_worse(version, than=active)]
+    return [*_unfindable(version), *worse_answers(version)]
+
+
+def worse_answers(version: ModelVersion) -> list[str]:
+    """In what the version is behind the active one, as far as it is known."""
+    active = ModelVersion.objects.active()
+    if active is None:
+        return []
+    return [*_unlearnt(version, beside=active), *_worse(version, than=active)]
 
 
 def _unfindable(version: ModelVersion) -> list[str]:
@@ -50,31 +59,44 @@ def _unfindable(version: ModelVersion) -> list[str]:
     ]
 
 
-def _worse(version: ModelVersion, *, than: ModelVersion | None) -> list[str]:
-    if than is None:
+def _unlearnt(version: ModelVersion, *, beside: ModelVersion) -> list[str]:
+    """An untrained version has learnt no class at all, and says so itself."""
+    if not version.classes:
         return []
-    pair = common_evaluations(version, than)
-    if pair is None:
-        return [f"Versions {version.number} and {than.number} were not compared on the same test images."]
-    ours, theirs = (evaluation.report["p_at"]["20"] for evaluation in pair)
-    if ours >= theirs - TOLERANCE:
+    missing = sorted(set(beside.classes) - set(version.classes))
+    if not missing:
         return []
-    known = pair[1].report.get("seen_in_training", 0)
-    flattered = f" But version {than.number} has learnt from {known} of them, which flatters it." if known else ""
+    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
     return [
-        f"Version {version.number} is worse on the same {pair[0].report['queries']} test images: P@20 is {ours:.3f}, "
-        f"that of version {than.number} {theirs:.3f}.{flattered}"
+        f"Version {version.number} was not trained on {len(missing)} of the {len(beside.classes)} classes that version "
+        f"{beside.number} has learnt: {', '.join(missing[:NAMED])}{more}."
     ]
 
 
-def common_evaluations(one: ModelVersion, other: ModelVersion) -> tuple[Evaluation, Evaluation] | None:
-    """The newest pair of finished evaluations on the same test images."""
-    shared = TrainingRun.objects.filter(pk__in=_runs(one)).filter(pk__in=_runs(other)).order_by("-pk").first()
-    if shared is None:
-        return None
-    finished = shared.evaluations.filter(status=JobStatus.DONE)
-    return finished.filter(model_version=one)[0], finished.filter(model_version=other)[0]
+def _worse(version: ModelVersion, *, than: ModelVersion) -> list[str]:
+    pairs = list(_common_evaluations(version, than))
+    if not pairs:
+        return [f"Versions {version.number} and {than.number} were not compared on the same test images."]
+    return [sentence for ours, theirs in pairs if (sentence := _said_of(ours, theirs))]
 
 
-def _runs(version: ModelVersion) -> QuerySet:
-    return Evaluation.objects.filter(model_version=version, status=JobStatus.DONE, run__isnull=False).values("run")
+def _said_of(ours: Evaluation, theirs: Evaluation) -> str:
+    """How much worse `ours` is, on the same test images; "" where it is not."""
+    own, other = (evaluation.report["p_at"]["20"] for evaluation in (ours, theirs))
+    if own >= other - TOLERANCE:
+        return ""
+    number, known = theirs.model_version.number, theirs.report.get("seen_in_training", 0)
+    flattered = f" But version {number} has learnt from {known} of them, which flatters it." if known else ""
+    return (
+        f"Version {ours.model_version.number} is worse on the same {ours.report['queries']} test images (run "
+        f"{ours.run_id}): P@20 is {own:.3f}, that of version {number} {other:.3f}.{flattered}"
+    )
+
+
+def _common_evaluations(one: ModelVersion, other: ModelVersion) -> Iterator[tuple[Evaluation, Evaluation]]:
+    """Finished evaluations of both on the test images of the same run, newest run first."""
+    finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False).select_related("model_version")
+    theirs = {each.run_id: each for each in finished.filter(model_version=other).order_by("pk")}
+    for ours in finished.filter(model_version=one).order_by("-run"):
+        if ours.run_id in theirs:
+            yield ours, theirs[ours.run_id]

@@ -42,16 +42,20 @@ class Comparison:
         self._seed = seed
 
     def judgements(self, *, architecture: str, weights: str, caffe: bool) -> Iterator[tuple[str, Judgement]]:
-        """Yield (name, judgement) of each. Raises NetworkError for weights that cannot be had or are refused."""
+        """Yield (name, judgement) of each.
+
+        Raises NetworkError for weights that cannot be had or are refused, before any work is done.
+        """
+        frozen_network = build_network(architecture, classes=2, seed=self._seed)
+        blocks, preprocessing = _with_weights(frozen_network, weights=weights, caffe=caffe)
         yield "raw 32 x 32 pixels, 1-NN", self._judged(baselines.raw_pixels, *self._read(_pixels))
         yield "64 principal components, 1-NN", self._judged(baselines.pca_knn, *self._read(_pixels))
         network = build_network(architecture, classes=2, seed=self._seed)
         untrained = Embedder(network, preprocessing=TORCHVISION, projection=None)
         rows = self._read(lambda paths: _features(untrained, paths=paths))
         yield "untrained network, 1-NN", self._judged(baselines.network_knn, *rows)
-        blocks, preprocessing = _with_weights(network, weights=weights, caffe=caffe)
         if blocks:
-            frozen = _FrozenFeatures(network, blocks=blocks, preprocessing=preprocessing)
+            frozen = _FrozenFeatures(frozen_network, blocks=blocks, preprocessing=preprocessing)
             rows = self._read(frozen)
             yield f"first {blocks} blocks averaged, 1-NN", self._judged(baselines.network_knn, *rows)
             yield f"first {blocks} blocks averaged, linear SVM", self._judged(baselines.frozen_svm, *rows)

@@ -120,12 +120,13 @@ def _report(
     labels = list(gallery.values())
     asked = [question.label for question in questions]
     neighbours = _neighbours(questions, version=version, numbers=numbers)
-    predicted, accuracy_by = reader.predictions(
-        np.stack([question.raw for question in questions]),
-        nearest_labels=[labels[number] for number in neighbours.indices[:, 0]],
-    )
     unknown = unknown_classes(query_labels=asked, gallery_labels=labels, neighbours=neighbours)
     known = np.flatnonzero(unknown.is_known)
+    predicted, accuracy_by = reader.predictions(
+        np.stack([question.raw for question in questions]),
+        asked_labels=[asked[row] for row in known],
+        nearest_labels=[labels[number] for number in neighbours.indices[:, 0]],
+    )
     judgement = judge(
         query_labels=[asked[row] for row in known],
         gallery_labels=labels,

@@ -3,7 +3,7 @@
 Imports NumPy and PyTorch: only trainers and commands import this module, and late.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,14 @@ class Reader:
         features = compute_features(self._embedder, previews, on_progress=on_progress)
         return Seen(features=features, embeddings=self._loaded.projection.project(features.raw))
 
-    def predictions(self, raw: np.ndarray, *, nearest_labels: list[str]) -> tuple[list[str], str]:
-        """The class of each query and who said it: the network's head where it was trained, else the nearest image."""
-        if not self.classes:
+    def predictions(
+        self, raw: np.ndarray, *, asked_labels: Iterable[str], nearest_labels: list[str]
+    ) -> tuple[list[str], str]:
+        """The class of each query and who said it: the network's head where it knows all that is asked for.
+
+        Else the nearest image: a head can't be right about classes that it has not learnt.
+        """
+        if not self.classes or not set(asked_labels) <= set(self.classes):
             return nearest_labels, BY_NEIGHBOUR
         return predicted_classes(raw, network=self._loaded.network, classes=self.classes), BY_CLASSIFIER
 
@@ -86,7 +91,9 @@ def answers(reader: Reader, *, asked: Read, kept: Read) -> Answers:
     neighbours = nearest(asked.seen.embeddings, kept.seen.embeddings)
     asked_labels, kept_labels = asked.labels, kept.labels
     nearest_labels = [kept_labels[row] for row in neighbours.indices[:, 0]]
-    predicted, accuracy_by = reader.predictions(asked.seen.features.raw, nearest_labels=nearest_labels)
+    predicted, accuracy_by = reader.predictions(
+        asked.seen.features.raw, asked_labels=asked_labels, nearest_labels=nearest_labels
+    )
 
     def judged(found: Neighbours) -> Judgement:
         return judge(query_labels=asked_labels, gallery_labels=kept_labels, neighbours=found, predicted=predicted)

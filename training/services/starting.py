@@ -20,6 +20,8 @@ LEAST_IMAGES = 3
 ANOTHER_RUNS = "Training run {pk} is not finished yet, and one runs at a time. Wait for it, or cancel it."
 BEING_DELETED = "One of the datasets is being deleted. Choose others."
 VERSION, FILE = "version:", "file:"
+# Networks whose layers VGG16's weights fit.
+IMAGENET = ("published", "vgg16")
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 
@@ -66,6 +68,8 @@ def weights_path(weights: str) -> Path | None:
 
 def check_weights(weights: str, *, architecture: str) -> None:
     """Raise RunRefused where it is plain already that the network can't start from them."""
+    if weights == "imagenet" and architecture not in IMAGENET:
+        raise RunRefused(f"There are no ImageNet weights of the network {architecture!r}. Choose another, or none.")
     path = weights_path(weights)
     if path:
         try:

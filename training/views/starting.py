@@ -21,6 +21,8 @@ def run_start(request: HttpRequest) -> HttpResponse:
         return _page(
             request, form=StartForm(initial=_initial(request)), recipe=request.GET.get("recipe", DEFAULT_RECIPE)
         )
+    if request.POST.get("recipe") in RECIPES:
+        return _with_recipe(request, name=request.POST["recipe"])
     form = StartForm(request.POST)
     if not form.is_valid():
         return _page(request, form=form, status=400)
@@ -38,8 +40,15 @@ def run_start(request: HttpRequest) -> HttpResponse:
     return redirect("run_detail", run.pk)
 
 
+def _with_recipe(request: HttpRequest, *, name: str) -> HttpResponse:
+    """The form once more, with another recipe and what had been chosen beside it."""
+    kept = {field: request.POST.get(field, "") for field in StartForm.first}
+    form = StartForm(initial={**RECIPES[name], **kept, "datasets": _numbers(request.POST.getlist("datasets"))})
+    return _page(request, form=form, recipe=name)
+
+
 def _page(request: HttpRequest, *, form: StartForm, recipe: str = "", status: int = 200) -> HttpResponse:
-    chosen = "" if "run" in request.GET else recipe
+    chosen = "" if "run" in request.GET and request.method != "POST" else recipe
     recipes = [(name, words, name == chosen) for name, words in RECIPE_WORDS.items()]
     context = {"form": form, "recipes": recipes, "unfinished": TrainingRun.objects.unfinished().first()}
     return render(request, "training/start.html", context, status=status)
@@ -51,4 +60,8 @@ def _initial(request: HttpRequest) -> dict[str, object]:
     if number.isdecimal():
         return initial_from(get_object_or_404(TrainingRun, pk=number))
     recipe = RECIPES.get(request.GET.get("recipe", DEFAULT_RECIPE), {})
-    return {**recipe, "datasets": [pk for pk in request.GET.getlist("dataset") if pk.isdecimal()]}
+    return {**recipe, "datasets": _numbers(request.GET.getlist("dataset"))}
+
+
+def _numbers(values: list[str]) -> list[str]:
+    return [value for value in values if value.isdecimal()]

@@ -14,7 +14,7 @@ from retrieval.services.versions import (
     retire_model_version,
     version_to_roll_back_to,
 )
-from training.services.activation import go_back, objections, put_into_service
+from training.services.activation import go_back, objections, put_into_service, worse_answers
 
 may_change = permission_required("retrieval.change_modelversion", raise_exception=True)
 takes_form = require_http_methods(["GET", "HEAD", "POST"])
@@ -53,6 +53,7 @@ def version_roll_back(request: HttpRequest) -> HttpResponse:
     context = {
         "version": version,
         "active": ModelVersion.objects.active(),
+        "objections": worse_answers(version),
         "indexed_count": version.embeddings.count(),
         "image_count": MedicalImage.objects.shown().count(),
     }

@@ -71,7 +71,7 @@ class ModelVersionAdmin(ReadOnlyMixin, ModelAdmin):
     def p_at_20(self, version: ModelVersion) -> str:
         return figure(version.metrics.get("p_at", {}).get("20"))
 
-    @admin.display(description="mAP@20")
+    @admin.display(description="Mean AP@20")
     def map_at_20(self, version: ModelVersion) -> str:
         return figure(version.metrics.get("map_at_20"))
 
@@ -163,7 +163,7 @@ class EvaluationAdmin(ReadOnlyMixin, ModelAdmin):
     def p_at_20(self, evaluation: Evaluation) -> str:
         return figure(evaluation.report.get("p_at", {}).get("20"))
 
-    @admin.display(description="mAP@20")
+    @admin.display(description="Mean AP@20")
     def map_at_20(self, evaluation: Evaluation) -> str:
         return figure(evaluation.report.get("map_at_20"))
 

@@ -21,6 +21,12 @@ def lines_of_report(report: dict[str, Any]) -> Iterator[str]:
         )
     for label, own in sorted(report.get("unknown", {}).items()):
         yield f"  {label}: no such class in the archive, {own['queries']} queries, AUROC {_figure(own['auroc'])}"
+    left_out = report.get("left_out", {})
+    if any(left_out.values()):
+        yield (
+            f"  left out: {left_out['refused']} that are no readable images, {left_out['unlabelled']} without a class, "
+            f"{left_out['already_in_archive']} that the archive has already"
+        )
     if "unknown" not in report:
         yield FLATTERS
 

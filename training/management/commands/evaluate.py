@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from retrieval.management.base import ReportingCommand, model_version, progress_bar
-from retrieval.models import JobStatus, ModelVersion
+from retrieval.models import JobStatus, MedicalImage, ModelVersion
 from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job, work_on_index_job
 from retrieval.services.versions import active_version
@@ -63,8 +63,9 @@ class Command(ReportingCommand):
         from training.services.elsewhere import judge_folder
 
         # A gallery of which a part is missing yet would give figures of that part.
-        with progress_bar("images to index") as progress:
-            work_on_index_job(create_index_job(version=version, publish=False), progress=progress)
+        if MedicalImage.objects.without_embedding(version).exists():
+            with progress_bar("images to index") as progress:
+                work_on_index_job(create_index_job(version=version, publish=False), progress=progress)
         with progress_bar("images") as progress:
             return judge_folder(version, folder=folder.resolve(), progress=progress)
 

@@ -6,7 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 NAME_LENGTH = 400
-_LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+# What macOS, Windows and the usual file servers leave beside files. Any other hidden file is somebody's.
+_LITTER = {
+    *("__macosx", ".ds_store", ".localized", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"),
+}
+# AppleDouble: the half of a file that other systems have no place for.
+_APPLE_DOUBLE = "._"
 
 
 def printable(name: str) -> str:
@@ -33,7 +39,7 @@ def _cut(name: str) -> str:
 
 def is_litter(name: str) -> bool:
     """Tell whether an operating system left this behind."""
-    return any(part in _LITTER or (part.startswith(".") and part != "..") for part in PurePosixPath(name).parts)
+    return any(part.lower() in _LITTER or part.startswith(_APPLE_DOUBLE) for part in PurePosixPath(name).parts)
 
 
 def leads_out(name: str) -> bool:

@@ -8,14 +8,14 @@ import codecs
 import csv
 import io
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import TextIO
 
 from retrieval.imaging.errors import FileRefused
-from retrieval.imaging.names import printable
+from retrieval.imaging.names import EXAMPLES, examples, printable
 
 MANIFEST = "manifest.csv"
 _FILE = "file"
@@ -23,9 +23,6 @@ _COLUMNS = {"class": "label", "modality": "modality", "body_part": "body_part", 
 _SYNONYMS = {"label": "class", "filename": _FILE, "path": _FILE}
 _DELIMITERS = (",", ";", "\t")
 _WINDOWS = "cp1252"
-# A note tells what is wrong by a few examples, each of a length that people read.
-_EXAMPLES = 5
-_EXAMPLE_LENGTH = 100
 NOT_A_TABLE = (
     f"{MANIFEST} is not a table in CSV format: a quotation mark in it is left open, or it is a file of another kind."
 )
@@ -144,7 +141,7 @@ class _Examples:
 
     def add(self, name: str) -> None:
         self.count += 1
-        if len(self.first) < _EXAMPLES:
+        if len(self.first) < EXAMPLES:
             self.first.append(name)
 
 
@@ -153,20 +150,14 @@ def _notes(header: list[str], *, strangers: _Examples, silent: int) -> Iterator[
     unused = [cell for cell, name in zip(header, _known(header), strict=True) if not name]
     if strangers.count:
         rows, name = ("1 row", "names") if strangers.count == 1 else (f"{strangers.count:,} rows", "name")
-        listed = _listed(strangers.first, count=strangers.count)
+        listed = examples(strangers.first, count=strangers.count)
         yield f"{rows} of {MANIFEST} {name} no file that is here: {listed}."
     if unused:
         columns, are = ("1 column", "is") if len(unused) == 1 else (f"{len(unused):,} columns", "are")
-        yield f"{columns} of {MANIFEST} {are} not used: {_listed(unused, count=len(unused))}."
+        yield f"{columns} of {MANIFEST} {are} not used: {examples(unused, count=len(unused))}."
     if silent:
         files, their = ("1 file has", "its") if silent == 1 else (f"{silent:,} files have", "their")
-        yield f"{files} no row in {MANIFEST}: the name of {their} folder is all that is known."
-
-
-def _listed(names: Collection[str], *, count: int) -> str:
-    shown = [printable(name)[:_EXAMPLE_LENGTH] or "(no name)" for name in list(names)[:_EXAMPLES]]
-    more = count - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+        yield f"{files} no row in {MANIFEST}: {their} label is the name of {their} folder."
 
 
 def _key(name: str) -> str:

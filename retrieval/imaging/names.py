@@ -2,10 +2,13 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 NAME_LENGTH = 400
+# A sentence names a few, each in a length that people read.
+EXAMPLES = 5
+_EXAMPLE_LENGTH = 100
 # What macOS, Windows and the usual file servers leave beside files. Any other hidden file is somebody's.
 _LITTER = {
     *("__macosx", ".ds_store", ".localized", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems"),
@@ -35,6 +38,13 @@ def distinct(names: Iterable[str]) -> Iterator[str]:
 
 def _cut(name: str) -> str:
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH // 2]}…{name[1 - NAME_LENGTH // 2 :]}"
+
+
+def examples(names: Sequence[str], *, count: int) -> str:
+    """The first few of `count` names, for a sentence."""
+    shown = [printable(name)[:_EXAMPLE_LENGTH] or "(no name)" for name in names[:EXAMPLES]]
+    more = count - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def is_litter(name: str) -> bool:

@@ -19,7 +19,7 @@ from django.http import UnreadablePostError
 from django.utils import timezone
 
 from retrieval.imaging import MANIFEST, ArchiveLimits
-from retrieval.imaging.names import is_litter
+from retrieval.imaging.names import examples, is_litter
 from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus, Upload, UploadedFile
 from retrieval.services.importing import create_import_job
 
@@ -190,11 +190,11 @@ def _is_manifest(path: str) -> bool:
 
 
 def _note_of_ignored(paths: list[str]) -> str:
-    litter = [path for path in paths if is_litter(path)]
+    litter = sorted(filter(is_litter, paths))
     notes = [MANIFEST_BESIDE] if len(litter) < len(paths) else []
-    notes += (
-        [f"Skipped beside the archives, as left behind by an operating system: {', '.join(litter)}."] if litter else []
-    )
+    if litter:
+        listed = examples(litter, count=len(litter))
+        notes.append(f"Skipped beside the archives, since an operating system leaves it behind: {listed}.")
     return " ".join(notes)
 
 

@@ -33,6 +33,13 @@ running = ImportJob.objects.create(
 print(json.dumps({{"dataset": dataset.pk, "real": real.pk, "running": running.pk}}))
 """
 STATUS = "SELECT status FROM retrieval_importjob WHERE id = %s"
+LOSE_EMBEDDING = """
+DELETE FROM retrieval_embedding WHERE id = (SELECT max(id) FROM retrieval_embedding) RETURNING image_id
+"""
+EMBEDDED = "SELECT count(*) FROM retrieval_embedding WHERE image_id = %s"
+CANCELLED = """
+UPDATE retrieval_importjob SET status = 'cancelled', finished_at = now(), embedding_due = true WHERE id = %s
+"""
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +114,13 @@ def test_an_import_is_watched_and_cancelled(open_page: OpenPage, site: LiveSite,
     page.get_by_role("button", name="Cancel the import").click()
     expect(state).to_contain_text("It is being cancelled")
     assert site.value("SELECT cancel_requested FROM retrieval_importjob WHERE id = %s", (job,)) is True
+    lost = site.value(LOSE_EMBEDDING)
     # What the worker then does.
-    site.query("UPDATE retrieval_importjob SET status = 'cancelled', finished_at = now() WHERE id = %s", (job,))
+    site.query(CANCELLED, (job,))
     expect(state).to_contain_text("The import was cancelled.", timeout=15_000)
     expect(page.locator("#import-state[hx-get]")).to_have_count(0)
     expect(page.get_by_text("is no longer on the server")).to_be_visible()
+    wait_until(lambda: site.value(EMBEDDED, (lost,)) == 1, seconds=60, what="what it stored is embedded")
 
 
 def test_a_dataset_is_deleted_by_its_name(open_page: OpenPage, site: LiveSite, rows: Rows) -> None:

@@ -155,7 +155,7 @@ def test_columns_that_are_not_used_are_told(tmp_path: Path) -> None:
 
 def test_files_without_a_row_are_told(tmp_path: Path) -> None:
     assert _notes(tmp_path, TABLE, "chest/1.png", "hand/2.png", "hand/3.png") == [
-        "2 files have no row in manifest.csv: the name of their folder is all that is known."
+        "2 files have no row in manifest.csv: their label is the name of their folder."
     ]
 
 

@@ -70,7 +70,7 @@ def _fates(client: Client, job: ImportJob) -> dict[str, tuple[str, str]]:
     for address in (job.get_absolute_url(), f"/admin/retrieval/importjob/{job.pk}/change/"):
         assert client.get(address).status_code == 200
     report = client.get(f"{job.get_absolute_url()}report.csv")
-    rows = csv.reader(io.StringIO(b"".join(report.streaming_content).decode()))
+    rows = csv.reader(io.StringIO(b"".join(report.streaming_content).decode("utf-8-sig")))
     return {name: (status, reason) for name, status, reason, _ in [*rows][1:]}
 
 

@@ -19,6 +19,7 @@ from retrieval.services.jobs import cancel
 PAGE = 50
 # A worker that is free takes a job within a second.
 WORKER_LATE_SECONDS = 5
+LEFT_BEHIND = "An operating system leaves this behind: it is no image."
 REPORT_HEAD = ("file", "outcome", "reason", "image")
 # Without it Excel takes the text for that of an old Windows.
 BOM = "\ufeff"
@@ -55,6 +56,7 @@ def _outcome(request: HttpRequest, *, job: ImportJob) -> dict[str, Any]:
     skipped = job.files.filter(status=ImportedFile.Status.SKIPPED).count()
     return {
         "shown": shown,
+        "left_behind": LEFT_BEHIND,
         "page": Paginator(files, PAGE).get_page(request.GET.get("page")),
         "counts": [
             (ImportedFile.Status.REFUSED, job.refused),
@@ -125,6 +127,7 @@ def _report_lines(job: ImportJob) -> Iterator[str]:
         yield writer.writerow([harmless(job.named), "note", harmless(note), ""])
     rows = job.files.values_list("name", "status", "reason", "image__uuid")
     for name, status, reason, uuid in rows.iterator():
+        reason = LEFT_BEHIND if status == ImportedFile.Status.SKIPPED else reason
         yield writer.writerow([harmless(name), status, harmless(reason), uuid or ""])
 
 

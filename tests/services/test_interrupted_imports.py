@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from redis import Redis
 
@@ -192,3 +194,21 @@ def test_an_import_from_a_shell_leaves_embedding_to_the_next_command(
     import_folder(picture_folder, progress=lambda done, _: jobs.cancel(ImportJob.objects.get()) if done == 2 else None)
     assert MedicalImage.objects.count() == 3
     assert _queued_for_indexing() == []
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_what_imports_of_old_left_is_embedded() -> None:
+    before = [("retrieval", "0011_stacks")]
+    latest = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    try:
+        old = MigrationExecutor(connection)
+        old.migrate(before)
+        apps = old.loader.project_state(before).apps
+        dataset = apps.get_model("retrieval", "Dataset").objects.create(name="Old")
+        for status in ("done", "failed", "cancelled"):
+            jobs_of_old = apps.get_model("retrieval", "ImportJob").objects
+            jobs_of_old.create(dataset=dataset, source_path="gone", status=status, reason="Because.")
+    finally:
+        MigrationExecutor(connection).migrate(latest)
+    due = ImportJob.objects.filter(embedding_due=True).values_list("status", flat=True)
+    assert sorted(due) == ["cancelled", "failed"]

@@ -106,6 +106,9 @@ def test_what_is_good_in_an_archive_is_stored_and_all_else_named(real_data: Path
         "a.png": "stored",
         "broken.png": REFUSED,
         "readme.txt": REFUSED,
+        ".DS_Store": "skipped",
+        "Thumbs.db": "skipped",
+        "__MACOSX/._a.png": "skipped",
     }
     [twice] = _import(staff, {"twice.zip": generated / "zip_duplicate_names.zip"}, dataset="twice")
     assert (twice.accepted, twice.duplicates, twice.refused) == (3, 1, 0)

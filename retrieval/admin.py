@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from retrieval.imaging.names import printable
 from retrieval.models import Dataset, DatasetDeletion, ImageChange, ImportJob, IndexJob, MedicalImage
 from retrieval.services.curation import relabel
 from retrieval.services.uploading import open_upload
@@ -139,6 +140,7 @@ class MedicalImageAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: MedicalImage, form: ModelForm, change: object) -> None:  # noqa: ARG002
         """Only what was changed: somebody else may decide about the image meanwhile. A label has its history."""
+        obj.modality, obj.body_part_examined = printable(obj.modality), printable(obj.body_part_examined)
         obj.save(update_fields=[name for name in form.changed_data if name != "label"])
         if "label" in form.changed_data:
             relabel([obj], label=obj.label, user=request.user)  # type: ignore[arg-type]
@@ -196,13 +198,17 @@ OUTCOMES = ("accepted", "duplicates", "refused")
 
 @admin.register(ImportJob)
 class ImportJobAdmin(ReadOnlyMixin, ModelAdmin):
-    list_display = ("__str__", "dataset", "status", "done", "total", *OUTCOMES, "queued_at", "page")
+    list_display = ("__str__", "source", "dataset", "status", "done", "total", *OUTCOMES, "queued_at", "page")
     list_filter = ("status", "dataset")
     list_select_related = ("dataset",)
     fields = readonly_fields = (
-        *("dataset", "source_path", "status", "reason", "done", "total", *OUTCOMES),
+        *("dataset", "source", "source_path", "status", "reason", "done", "total", *OUTCOMES),
         *("queued_at", "started_at", "finished_at", "page"),
     )
+
+    @admin.display(description="Source")
+    def source(self, job: ImportJob) -> str:
+        return job.named
 
     @admin.display(description="Progress and files")
     def page(self, job: ImportJob) -> SafeString:

@@ -12,7 +12,7 @@ from retrieval.imaging import DecoderUnavailable
 from retrieval.models import DatasetDeletion, ImportJob, IndexBatch, QualityCheck, Query
 from retrieval.services import jobs
 from retrieval.services.deleting import delete_dataset
-from retrieval.services.importing import import_dataset
+from retrieval.services.importing import embed_what_ended_imports_stored, import_dataset
 from retrieval.services.indexing import index_batch
 from retrieval.services.quality import check_quality
 from retrieval.services.searching import answer_query, warm_up
@@ -33,6 +33,7 @@ def _sweep_forever() -> None:
     while True:
         try:
             jobs.sweep()
+            embed_what_ended_imports_stored()
             remove_abandoned_uploads()
             remove_old_uploads()
         except (Error, OSError) as error:

@@ -7,7 +7,7 @@ process does, so that the processes that talk to users and to the database stay 
 from retrieval.imaging.archives import open_source
 from retrieval.imaging.errors import DecoderUnavailable, FileRefused
 from retrieval.imaging.limits import ACCEPTED, ArchiveLimits, Limits
-from retrieval.imaging.manifest import Described
+from retrieval.imaging.manifest import MANIFEST, Described, ManifestRefused
 from retrieval.imaging.parallel import in_order
 from retrieval.imaging.rendering import Rendering
 from retrieval.imaging.sandbox import Decoder
@@ -17,12 +17,14 @@ from retrieval.imaging.uids import mapped_uid
 
 __all__ = [
     "ACCEPTED",
+    "MANIFEST",
     "ArchiveLimits",
     "Decoder",
     "DecoderUnavailable",
     "Described",
     "FileRefused",
     "Limits",
+    "ManifestRefused",
     "Member",
     "Rendering",
     "Source",

@@ -2,11 +2,20 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 NAME_LENGTH = 400
-_LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+# A sentence names a few, each in a length that people read.
+EXAMPLES = 5
+_EXAMPLE_LENGTH = 100
+# What macOS, Windows and the usual file servers leave beside files. Any other hidden file is somebody's.
+_LITTER = {
+    *("__macosx", ".ds_store", ".localized", ".spotlight-v100", ".trashes", ".fseventsd", ".temporaryitems"),
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir"),
+}
+# AppleDouble: the half of a file that other systems have no place for.
+_APPLE_DOUBLE = "._"
 
 
 def printable(name: str) -> str:
@@ -31,9 +40,16 @@ def _cut(name: str) -> str:
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH // 2]}…{name[1 - NAME_LENGTH // 2 :]}"
 
 
+def examples(names: Sequence[str], *, count: int) -> str:
+    """The first few of `count` names, for a sentence."""
+    shown = [printable(name)[:_EXAMPLE_LENGTH] or "(no name)" for name in names[:EXAMPLES]]
+    more = count - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
 def is_litter(name: str) -> bool:
     """Tell whether an operating system left this behind."""
-    return any(part in _LITTER or (part.startswith(".") and part != "..") for part in PurePosixPath(name).parts)
+    return any(part.lower() in _LITTER or part.startswith(_APPLE_DOUBLE) for part in PurePosixPath(name).parts)
 
 
 def leads_out(name: str) -> bool:

@@ -12,8 +12,8 @@ from typing import NamedTuple, Self
 
 from retrieval.imaging.errors import FileRefused
 from retrieval.imaging.limits import MIB, ArchiveLimits
-from retrieval.imaging.manifest import MANIFEST, Described, described, read_manifest
-from retrieval.imaging.names import distinct, is_litter, printable
+from retrieval.imaging.manifest import MANIFEST, Described, Manifest, ManifestRefused, described, read_manifest
+from retrieval.imaging.names import distinct, is_litter
 
 CHUNK = MIB
 
@@ -39,7 +39,7 @@ class Member:
 
     @property
     def described(self) -> Described:
-        return described(self.found.path, manifest=self.source.manifest)
+        return described(self.found.path, manifest=self.source.manifest.rows)
 
     @contextmanager
     def fetch(self, folder: Path) -> Iterator[Path]:
@@ -59,7 +59,7 @@ class Member:
 class Source:
     """A folder or archive that was opened.
 
-    members: in the order of their names. skipped: names of what operating systems leave behind, which is no member.
+    members: in the order of their paths. skipped: names, as members have them, of what operating systems leave behind.
     """
 
     wrong_size = ""
@@ -68,7 +68,7 @@ class Source:
         self.limits = limits
         self.members: list[Member] = []
         self.skipped: list[str] = []
-        self.manifest: dict[str, dict[str, str]] = {}
+        self.manifest = Manifest()
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +109,7 @@ class Source:
         listed = sorted(islice(listed, self.limits.members + 1), key=lambda found: found.path)
         if len(listed) > self.limits.members:
             raise FileRefused(f"There are more than {self.limits.members:,} files: import them in parts.")
-        self.skipped = [printable(found.path) for found in listed if is_litter(found.path)]
+        litter = [found for found in listed if is_litter(found.path)]
         files = [found for found in listed if not is_litter(found.path)]
         manifest = _manifest(files)
         if manifest:
@@ -119,23 +119,24 @@ class Source:
             raise FileRefused("There are no files in it that could be imported.")
         if not any(found.size for found in files):
             raise FileRefused("Every file in it is empty: copy or pack the files again.")
-        names = distinct(found.path for found in files)
-        self.members = [Member(name=name, found=found, source=self) for name, found in zip(names, files, strict=True)]
+        names = distinct(found.path for found in (*files, *litter))
+        self.members = [Member(name=next(names), found=found, source=self) for found in files]
+        self.skipped = list(names)
 
-    def _read_manifest(self, found: Found, *, files: list[Found]) -> dict[str, dict[str, str]]:
+    def _read_manifest(self, found: Found, *, files: list[Found]) -> Manifest:
         if found.size > self.limits.manifest_bytes:
-            raise FileRefused(f"{MANIFEST} is larger than {self.limits.manifest_bytes // MIB} MB.")
+            raise ManifestRefused(f"{MANIFEST} is larger than {self.limits.manifest_bytes // MIB} MB.")
         try:
             content = b"".join(self._bytes(found))
         except FileRefused as refused:
-            raise FileRefused(f"{MANIFEST} cannot be read. {refused.reason}") from refused
+            raise ManifestRefused(f"{MANIFEST} cannot be read. {refused.reason}") from refused
         base = PurePosixPath(found.path).parent
         return read_manifest(content, base=base, names=[file.path for file in files])
 
 
 def _manifest(files: list[Found]) -> Found | None:
-    """The manifest in the root, or in the single folder that everything lies in."""
-    tops = {PurePosixPath(found.path).parts[0] for found in files if found.path != MANIFEST}
+    """The manifest in the root, or in the single folder that everything lies in; Windows may write Manifest.CSV."""
+    tops = {PurePosixPath(found.path).parts[0] for found in files if found.path.lower() != MANIFEST}
     path = f"{tops.pop()}/{MANIFEST}" if len(tops) == 1 else MANIFEST
-    wanted = (MANIFEST, path)
-    return next((found for name in wanted for found in files if found.path == name), None)
+    wanted = (MANIFEST, path.lower())
+    return next((found for name in wanted for found in files if found.path.lower() == name), None)

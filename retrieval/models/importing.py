@@ -1,5 +1,6 @@
 """Import jobs, and what became of each of their files."""
 
+from pathlib import PurePath
 from typing import ClassVar
 
 from django.db import models
@@ -21,8 +22,17 @@ class ImportJob(Job):
     upload = models.ForeignKey(
         "retrieval.Upload", null=True, blank=True, on_delete=models.SET_NULL, related_name="import_jobs"
     )
+    source_name = models.CharField(
+        max_length=1000, blank=True, help_text="What a browser called it, where the path on the server would not tell."
+    )
     accepted = models.PositiveIntegerField(default=0, editable=False)
     duplicates = models.PositiveIntegerField(default=0, editable=False)
+    source_notes = models.JSONField(
+        default=list, editable=False, help_text="What people should know of its manifest, in sentences."
+    )
+    embedding_due = models.BooleanField(
+        default=False, editable=False, help_text="What it stores has to be embedded, however it ends."
+    )
 
     class Meta(Job.Meta):
         ordering = ["-pk"]
@@ -32,6 +42,17 @@ class ImportJob(Job):
 
     def get_absolute_url(self) -> str:
         return reverse("import_detail", args=[self.pk])
+
+    @property
+    def named(self) -> str:
+        """The folder or archive, as people know it: never where it lies on the server."""
+        return self.source_name or PurePath(self.source_path).name
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know of the source, in sentences."""
+        of_upload = [self.upload.note] if self.upload and self.upload.note else []
+        return of_upload + self.source_notes
 
     @property
     def refused(self) -> int:
@@ -55,12 +76,16 @@ class ImportJob(Job):
 
 
 class ImportedFile(models.Model):
-    """One file of an import, and what became of it."""
+    """One file of an import, and what became of it.
+
+    What operating systems leave behind is skipped, and part of no count of the job.
+    """
 
     class Status(models.TextChoices):
         STORED = "stored", "stored"
         DUPLICATE = "duplicate", "duplicate"
         REFUSED = "refused", "refused"
+        SKIPPED = "skipped", "skipped"
 
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="files")
     name = models.CharField(max_length=500, help_text="Its path in the folder or archive.")

@@ -23,6 +23,9 @@ class JobQuerySet(models.QuerySet):
     def unfinished(self) -> Self:
         return self.filter(status__in=UNFINISHED)
 
+    def finished(self) -> Self:
+        return self.exclude(status__in=UNFINISHED)
+
     def waiting(self, *, since: timedelta) -> Self:
         """Queued for longer than `since`: their message may have been lost."""
         return self.filter(status=JobStatus.QUEUED, queued_at__lt=timezone.now() - since)

@@ -17,6 +17,7 @@ class Upload(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    note = models.TextField(blank=True, help_text="What of it was not imported and why, in words for people.")
 
     class Meta:
         ordering = ["-pk"]

@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
+from retrieval.imaging.names import printable
 from retrieval.models import Embedding, ImageChange, MedicalImage, ModelVersion
 from retrieval.services.indexing import create_index_job
 
@@ -53,7 +54,8 @@ def restore(images: Images, *, user: User | None, note: str = "") -> list[Medica
 
 @transaction.atomic
 def relabel(images: Images, *, label: str, user: User | None, note: str = "") -> list[MedicalImage]:
-    """Give them another label; "" is none."""
+    """Give them another label, made printable as an import makes it; "" is none."""
+    label = printable(label.strip())
     changed = list(_locked(images).exclude(label=label))
     _record(changed, field=ImageChange.Field.LABEL, new=label, user=user, note=note)
     for image in changed:

@@ -40,10 +40,10 @@ def decide(*, dataset: Dataset, action: str, ticked: Iterable[str], label: str, 
         words = f"{_counted(changed)} excluded: no search finds them any more, their files are kept."
     elif verb == "relabel":
         changed = curation.relabel(images, label=_usable(label), user=user, note=NOTE)
-        words = f"{_counted(changed)} relabelled as {label}."
+        words = _relabelled(changed)
     elif verb == "suggested":
         changed = _relabel_as_suggested(images, dataset=dataset, user=user)
-        words = f"{_counted(changed)} relabelled as {', '.join(sorted({image.label for image in changed}))}."
+        words = _relabelled(changed)
     else:
         raise DecisionRefused("Nothing was changed: the page asked for something that this site does not know.")
     if not changed:
@@ -72,6 +72,10 @@ def _usable(label: str) -> str:
 
 def _counted(images: list[MedicalImage]) -> str:
     return f"{len(images)} image{'s are' if len(images) > 1 else ' is'}"
+
+
+def _relabelled(images: list[MedicalImage]) -> str:
+    return f"{_counted(images)} relabelled as {', '.join(sorted({image.label for image in images}))}."
 
 
 def _relabel_as_suggested(images: list[MedicalImage], *, dataset: Dataset, user: User) -> list[MedicalImage]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from django.db import transaction
 from django.db.models import QuerySet
 
-from retrieval.imaging import ArchiveLimits, FileRefused, Member, Source, in_order, open_source
+from retrieval.imaging import ArchiveLimits, FileRefused, ManifestRefused, Member, Source, in_order, open_source
 from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion, StoredFile, Upload
 from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job
@@ -31,6 +31,8 @@ RETRY_WITHOUT_SOURCE = (
     "The folder or archive that this import read is no longer on the server. Upload it again: what is stored already "
     "is recognised and not stored twice."
 )
+CORRECT_AND_UPLOAD = "Nothing was imported: correct it, and upload the files again together with it."
+CORRECT_THERE = "Nothing was imported: correct it where it lies, and import again."
 REVIEW_ALL = "Every image of this dataset is looked at before it is shown."
 HIDDEN_ELSEWHERE = "The same file is in another dataset, where it waits to be looked at or was taken out."
 Status = ImportedFile.Status
@@ -42,10 +44,14 @@ class SourceGone(Exception):
     """The message is for people."""
 
 
-def create_import_job(*, dataset: Dataset, source: Path, upload: Upload | None = None) -> ImportJob:
+def create_import_job(
+    *, dataset: Dataset, source: Path, upload: Upload | None = None, source_name: str = ""
+) -> ImportJob:
     """Add the job and queue it."""
     with transaction.atomic():
-        job = ImportJob.objects.create(dataset=dataset, source_path=str(source.resolve()), upload=upload)
+        job = ImportJob.objects.create(
+            dataset=dataset, source_path=str(source.resolve()), upload=upload, source_name=source_name
+        )
         jobs.enqueue(job)
     return job
 
@@ -61,24 +67,29 @@ def retry_import(job: ImportJob) -> ImportJob:
     # One after the other: two clicks are one import.
     dataset = Dataset.objects.select_for_update().get(pk=job.dataset_id)
     at_it = dataset.import_jobs.unfinished().filter(source_path=job.source_path).first()
-    return at_it or create_import_job(dataset=dataset, source=Path(job.source_path), upload=job.upload)
+    return at_it or create_import_job(
+        dataset=dataset, source=Path(job.source_path), upload=job.upload, source_name=job.source_name
+    )
 
 
 def has_source(job: ImportJob) -> bool:
     return Path(job.source_path).exists()
 
 
-def import_dataset(job: ImportJob, *, index_afterwards: bool, progress: jobs.Progress = jobs.silent) -> list[str]:
-    """Read the claimed job's source into its dataset, and return the names of what systems leave behind in folders.
+def import_dataset(job: ImportJob, *, index_afterwards: bool, progress: jobs.Progress = jobs.silent) -> None:
+    """Read the claimed job's source into its dataset.
 
-    Raises JobFailed when the source as a whole cannot be read, or the disk is full: nothing half-stored is left then.
+    `index_afterwards` has embedded what it stored, also where it comes to no good end. Raises JobFailed when the source
+    as a whole cannot be read, or the disk is full: nothing half-stored is left then.
     """
     if job.dataset.deletion:
         raise jobs.JobFailed(BEING_DELETED)
+    jobs.beat(job, embedding_due=index_afterwards)
     try:
         with open_source(Path(job.source_path), limits=ArchiveLimits()) as source, work_folder() as folder:
             _Import(job, source=source, folder=folder).run(progress=progress)
-            skipped = source.skipped
+    except ManifestRefused as refused:
+        raise jobs.JobFailed(f"{refused.reason} {CORRECT_AND_UPLOAD if job.upload else CORRECT_THERE}") from refused
     except FileRefused as refused:
         raise jobs.JobFailed(refused.reason) from refused
     except OSError as error:
@@ -86,11 +97,24 @@ def import_dataset(job: ImportJob, *, index_afterwards: bool, progress: jobs.Pro
             raise
         raise jobs.JobFailed(LOW_DISK) from error
     with transaction.atomic():
-        jobs.finish(job)
-        version = ModelVersion.objects.active()
-        if index_afterwards and version:
-            create_index_job(version=version, publish=True)
-    return skipped
+        jobs.finish(job, embedding_due=False)
+        if index_afterwards:
+            _have_embedded()
+
+
+@transaction.atomic
+def embed_what_ended_imports_stored() -> None:
+    """For imports that were cancelled, failed or were given up: whoever ends a job need not know that it imports."""
+    ended = ImportJob.objects.finished().filter(embedding_due=True).select_for_update(skip_locked=True)
+    if ImportJob.objects.filter(pk__in=[job.pk for job in ended]).update(embedding_due=False):
+        _have_embedded()
+
+
+def _have_embedded() -> None:
+    """Where no version is active, the one that is next put into service has embedded what it lacks."""
+    version = ModelVersion.objects.active()
+    if version and MedicalImage.objects.without_embedding(version).exists():
+        create_index_job(version=version, publish=True)
 
 
 class _Import:
@@ -107,8 +131,12 @@ class _Import:
     def run(self, *, progress: jobs.Progress) -> None:
         total = len(self.source.members)
         with transaction.atomic():
-            jobs.beat(self.job, total=total, done=0, accepted=0, duplicates=0)
+            notes = self.source.manifest.notes
+            jobs.beat(self.job, total=total, done=0, accepted=0, duplicates=0, source_notes=notes)
             self.job.files.all().delete()
+            ImportedFile.objects.bulk_create(
+                ImportedFile(job=self.job, name=name, status=Status.SKIPPED) for name in self.source.skipped
+            )
         try:
             with closing(in_order(decode_and_store, self._incoming(), workers=DECODERS)) as files:
                 for done, file in enumerate(files, start=1):

@@ -18,7 +18,8 @@ from django.db.models import Q, Sum
 from django.http import UnreadablePostError
 from django.utils import timezone
 
-from retrieval.imaging import ArchiveLimits
+from retrieval.imaging import MANIFEST, ArchiveLimits
+from retrieval.imaging.names import examples, is_litter
 from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus, Upload, UploadedFile
 from retrieval.services.importing import create_import_job
 
@@ -32,6 +33,11 @@ FOLDER_AND_FILE = "A file and a folder of this upload have the same name. Send o
 TOO_MANY = f"An upload has at most {_LIMITS.members:,} files: send them in parts, or as a zip."
 IS_FINISHED = "This upload is finished: begin a new one."
 INCOMPLETE = "Not all files are here completely. Choose the same files again: only what is missing is sent."
+MANIFEST_BESIDE = (
+    f"{MANIFEST} lies beside the archives and was not read: a manifest describes an archive only from inside it. To "
+    "have it read, pack it into the archive and upload that into a new dataset, since images keep the label that they "
+    "were stored with."
+)
 EMPTY = "There are no files in this upload yet."
 
 
@@ -52,7 +58,7 @@ def path_of(file: UploadedFile) -> Path:
 
 
 def _is_archive(path: str) -> bool:
-    return path.lower().endswith(".zip")
+    return path.lower().endswith(".zip") and not is_litter(path)
 
 
 def open_upload(*, dataset: Dataset, user: User) -> Upload:
@@ -152,15 +158,50 @@ def finish_upload(upload: Upload) -> list[ImportJob]:
             raise UploadRefused(EMPTY)
         if not all(complete for _, complete in paths):
             raise UploadRefused(INCOMPLETE)
-        folder = folder_of(upload)
-        sources = [folder / ARCHIVES / path for path, _ in paths if _is_archive(path)]
-        sources += [folder / FILES] if len(sources) < len(paths) else []
-        _sync_folders(folder)
-        queued = [create_import_job(dataset=upload.dataset, source=source, upload=upload) for source in sources]
+        _sync_folders(folder_of(upload))
+        queued = _queue_imports(upload, paths=[path for path, _ in paths])
         upload.files.all().delete()
         upload.finished_at = timezone.now()
-        upload.save(update_fields=["finished_at"])
+        upload.save(update_fields=["finished_at", "note"])
     return queued
+
+
+def _queue_imports(upload: Upload, *, paths: list[str]) -> list[ImportJob]:
+    archives = [path for path in paths if _is_archive(path)]
+    loose = [path for path in paths if not _is_archive(path)]
+    folder = folder_of(upload)
+    names = {folder / ARCHIVES / path: path for path in archives}
+    if archives and not any(map(_is_content, loose)):
+        upload.note = _note_of_ignored(loose)
+    elif loose:
+        names[folder / FILES] = _name_of(loose)
+    return [
+        create_import_job(dataset=upload.dataset, source=source, upload=upload, source_name=name)
+        for source, name in names.items()
+    ]
+
+
+def _is_content(path: str) -> bool:
+    return not is_litter(path) and not _is_manifest(path)
+
+
+def _is_manifest(path: str) -> bool:
+    return PurePosixPath(path).name.lower() == MANIFEST
+
+
+def _note_of_ignored(paths: list[str]) -> str:
+    litter = sorted(filter(is_litter, paths))
+    notes = [MANIFEST_BESIDE] if len(litter) < len(paths) else []
+    if litter:
+        listed = examples(litter, count=len(litter))
+        notes.append(f"Skipped beside the archives, since an operating system leaves it behind: {listed}.")
+    return " ".join(notes)
+
+
+def _name_of(paths: list[str]) -> str:
+    """The folder that was chosen or the only file, or how many files there are."""
+    tops = {PurePosixPath(path).parts[0] for path in paths}
+    return tops.pop() if len(tops) == 1 else f"{len(paths):,} files"
 
 
 def _sync_folders(folder: Path) -> None:

@@ -60,7 +60,7 @@ def dataset_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "tiles": tiles(page),
         "listed_count": images.count(),
         "selected_label": label,
-        "import_jobs": _import_jobs(request, dataset=dataset),
+        **_imports(request, dataset=dataset),
     }
     return render(request, "retrieval/dataset_detail.html", context)
 
@@ -85,10 +85,11 @@ def _classes(images: MedicalImageQuerySet) -> list[dict[str, Any]]:
     ]
 
 
-def _import_jobs(request: HttpRequest, *, dataset: Dataset) -> list[Any]:
+def _imports(request: HttpRequest, *, dataset: Dataset) -> dict[str, Any]:
+    """The last imports, and how many there are."""
     if not request.user.has_perm("retrieval.view_importjob"):
-        return []
-    return list(dataset.import_jobs.all()[:IMPORT_JOBS_SHOWN])
+        return {}
+    return {"import_jobs": dataset.import_jobs.all()[:IMPORT_JOBS_SHOWN], "import_count": dataset.import_jobs.count()}
 
 
 @require_GET

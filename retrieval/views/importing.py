@@ -19,7 +19,10 @@ from retrieval.services.jobs import cancel
 PAGE = 50
 # A worker that is free takes a job within a second.
 WORKER_LATE_SECONDS = 5
+LEFT_BEHIND = "An operating system leaves this behind: it is no image."
 REPORT_HEAD = ("file", "outcome", "reason", "image")
+# Without it Excel takes the text for that of an old Windows.
+BOM = "\ufeff"
 # A spreadsheet takes a cell that begins like this for a formula, and would compute it.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -29,7 +32,7 @@ may_see_imports = permission_required("retrieval.view_importjob", raise_exceptio
 @require_GET
 @may_see_imports
 def import_detail(request: HttpRequest, pk: int) -> HttpResponse:
-    job = get_object_or_404(ImportJob.objects.select_related("dataset"), pk=pk)
+    job = get_object_or_404(ImportJob.objects.select_related("dataset", "upload"), pk=pk)
     context = {"job": job, "is_late": is_late(job), "interruptions": job.attempts - 1}
     if not request.htmx:  # type: ignore[attr-defined]
         return render(request, "retrieval/import_detail.html", {**context, **_outcome(request, job=job)})
@@ -50,13 +53,16 @@ def _outcome(request: HttpRequest, *, job: ImportJob) -> dict[str, Any]:
         # What went wrong first; where nothing did, the pictures.
         shown = ImportedFile.Status.REFUSED if job.refused else ImportedFile.Status.STORED
     files = job.files.filter(status=shown).select_related("image")
+    skipped = job.files.filter(status=ImportedFile.Status.SKIPPED).count()
     return {
         "shown": shown,
+        "left_behind": LEFT_BEHIND,
         "page": Paginator(files, PAGE).get_page(request.GET.get("page")),
         "counts": [
             (ImportedFile.Status.REFUSED, job.refused),
             (ImportedFile.Status.DUPLICATE, job.duplicates),
             (ImportedFile.Status.STORED, job.accepted),
+            *([(ImportedFile.Status.SKIPPED, skipped)] if skipped else []),
         ],
         # Imports from before every file had a row.
         "lists_refused_only": job.is_finished and job.files.count() < job.done,
@@ -103,7 +109,7 @@ class _Line:
 @require_GET
 @may_see_imports
 def import_report(request: HttpRequest, pk: int) -> StreamingHttpResponse:  # noqa: ARG001
-    job = get_object_or_404(ImportJob, pk=pk)
+    job = get_object_or_404(ImportJob.objects.select_related("upload"), pk=pk)
     return StreamingHttpResponse(
         _report_lines(job),
         content_type="text/csv; charset=utf-8",
@@ -113,9 +119,15 @@ def import_report(request: HttpRequest, pk: int) -> StreamingHttpResponse:  # no
 
 def _report_lines(job: ImportJob) -> Iterator[str]:
     writer = csv.writer(_Line())
-    yield writer.writerow(REPORT_HEAD)
+    yield BOM + writer.writerow(REPORT_HEAD)
+    # What became of the whole comes first: a failed import may have no file to tell of.
+    if job.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+        yield writer.writerow([harmless(job.named), f"import {job.status}", job.reason, ""])
+    for note in job.notes:
+        yield writer.writerow([harmless(job.named), "note", harmless(note), ""])
     rows = job.files.values_list("name", "status", "reason", "image__uuid")
     for name, status, reason, uuid in rows.iterator():
+        reason = LEFT_BEHIND if status == ImportedFile.Status.SKIPPED else reason
         yield writer.writerow([harmless(name), status, harmless(reason), uuid or ""])
 
 

@@ -33,17 +33,27 @@ running = ImportJob.objects.create(
 print(json.dumps({{"dataset": dataset.pk, "real": real.pk, "running": running.pk}}))
 """
 STATUS = "SELECT status FROM retrieval_importjob WHERE id = %s"
+LOSE_EMBEDDING = """
+DELETE FROM retrieval_embedding WHERE id = (SELECT max(id) FROM retrieval_embedding) RETURNING image_id
+"""
+EMBEDDED = "SELECT count(*) FROM retrieval_embedding WHERE image_id = %s"
+CANCELLED = """
+UPDATE retrieval_importjob SET status = 'cancelled', finished_at = now(), embedding_due = true WHERE id = %s
+"""
 
 
 @pytest.fixture(scope="module")
 def rows(site: LiveSite, tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    """Primary keys: of `dataset`, of `real`, an import of 5 pictures and 60 files that are none, and of `running`."""
+    """Primary keys: of `dataset`, of `real`, an import of 5 pictures and 60 files that are none, a file that is skipped
+    and a manifest that matches nothing, and of `running`."""
     folder: Path = tmp_path_factory.mktemp("sent") / "chest"
     folder.mkdir()
     for number in range(5):
         (folder / f"{number}.png").write_bytes(png(drawn_pixels(7000 + number)))
     for number in range(60):
         (folder / f"note {number:02}.txt").write_bytes(b"no image %d" % number)
+    (folder / ".DS_Store").write_bytes(b"left behind")
+    (folder.parent / "manifest.csv").write_text("file,class\nmissing.png,chest\n")
     made: Rows = json.loads(site.shell(MAKE.format(path=str(folder.parent))))
     wait_until(lambda: site.value(STATUS, (made["real"],)) == "done", seconds=60, what="the import has ended")
     return made
@@ -55,7 +65,15 @@ def _pages(rows: Rows) -> list[str]:
         f"/imports/{rows['running']}/",
         f"/datasets/{rows['dataset']}/",
     )
-    return [real, f"{real}?show=stored", running, f"{running}cancel/", dataset, f"{dataset}delete/"]
+    return [
+        real,
+        f"{real}?show=stored",
+        f"{real}?show=skipped",
+        running,
+        f"{running}cancel/",
+        dataset,
+        f"{dataset}delete/",
+    ]
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -78,6 +96,7 @@ def test_from_a_dataset_to_the_refused_files_and_their_report(open_page: OpenPag
     page = open_page("staff")
     page.goto(f"/datasets/{rows['dataset']}/")
     page.locator(f"a[href='/imports/{rows['real']}/']").click()
+    expect(page.get_by_role("listitem").filter(has_text="1 row of manifest.csv names no file")).to_be_visible()
     files = page.locator(".files-table tbody tr")
     expect(files).to_have_count(50)
     page.get_by_role("link", name="Next").click()
@@ -85,10 +104,12 @@ def test_from_a_dataset_to_the_refused_files_and_their_report(open_page: OpenPag
     page.get_by_role("link", name="Stored 5").click()
     expect(files).to_have_count(5)
     expect(files.locator("img")).to_have_count(5)
+    page.get_by_role("link", name="Skipped 1").click()
+    expect(files).to_have_text(["chest/.DS_Store An operating system leaves this behind: it is no image."])
     with page.expect_download() as download:
         page.get_by_role("link", name="Report as CSV").click()
     assert download.value.suggested_filename == f"import-{rows['real']}.csv"
-    assert len(Path(download.value.path()).read_text().splitlines()) == 66
+    assert len(Path(download.value.path()).read_text().splitlines()) == 69
 
 
 def test_an_import_is_watched_and_cancelled(open_page: OpenPage, site: LiveSite, rows: Rows) -> None:
@@ -107,11 +128,13 @@ def test_an_import_is_watched_and_cancelled(open_page: OpenPage, site: LiveSite,
     page.get_by_role("button", name="Cancel the import").click()
     expect(state).to_contain_text("It is being cancelled")
     assert site.value("SELECT cancel_requested FROM retrieval_importjob WHERE id = %s", (job,)) is True
+    lost = site.value(LOSE_EMBEDDING)
     # What the worker then does.
-    site.query("UPDATE retrieval_importjob SET status = 'cancelled', finished_at = now() WHERE id = %s", (job,))
+    site.query(CANCELLED, (job,))
     expect(state).to_contain_text("The import was cancelled.", timeout=15_000)
     expect(page.locator("#import-state[hx-get]")).to_have_count(0)
     expect(page.get_by_text("is no longer on the server")).to_be_visible()
+    wait_until(lambda: site.value(EMBEDDED, (lost,)) == 1, seconds=60, what="what it stored is embedded")
 
 
 def test_a_dataset_is_deleted_by_its_name(open_page: OpenPage, site: LiveSite, rows: Rows) -> None:

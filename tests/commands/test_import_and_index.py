@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from retrieval.imaging.manifest import NOT_A_TABLE
 from retrieval.models import Dataset, ImportJob, MedicalImage, ModelVersion
+from retrieval.services.importing import CORRECT_THERE
 from tests.commands.conftest import Manage
 from tests.pictures import drawn_pixels, png
 
@@ -18,7 +20,8 @@ def test_import_says_what_became_of_every_file(manage: Manage, picture_folder: P
     assert status == 0
     assert report.pop("seconds") > 0
     [rejected] = report.pop("rejected")
-    assert report == {"dataset": "drawn", "accepted": 6, "duplicates": 1, "skipped": ["hand/Thumbs.db"]}
+    skipped = ["hand/Thumbs.db"]
+    assert report == {"dataset": "drawn", "accepted": 6, "duplicates": 1, "skipped": skipped, "notes": []}
     assert sorted(rejected) == ["file", "reason"]
     assert rejected["file"] == "chest/note.txt"
     assert set(MedicalImage.objects.values_list("label", flat=True)) == {"chest", "hand"}
@@ -49,6 +52,12 @@ def test_a_source_that_cannot_be_read_makes_no_dataset(manage: Manage, tmp_path:
     assert (status, list(report)) == (1, ["error"])
     assert not Dataset.objects.exists()
     assert not ImportJob.objects.exists()
+
+
+def test_a_bad_manifest_is_to_be_mended_where_it_lies(manage: Manage, picture_folder: Path) -> None:
+    (picture_folder / "manifest.csv").write_text('file,class\n"chest/0.png,lung\n')
+    status, report = manage("import_dataset", picture_folder, "--name", "drawn")
+    assert (status, report["error"]) == (1, f"{NOT_A_TABLE} {CORRECT_THERE}")
 
 
 def test_an_existing_dataset_survives_a_failed_import(manage: Manage, picture_folder: Path, tmp_path: Path) -> None:
@@ -95,10 +104,14 @@ def test_people_read_sentences(
     said: Callable[..., tuple[int, str]], active_version: ModelVersion, picture_folder: Path, tmp_path: Path
 ) -> None:
     (picture_folder / "note.txt").write_text("no image")
+    (picture_folder / ".DS_Store").write_bytes(b"left behind")
+    (picture_folder / "manifest.csv").write_text("file,class\nmissing.png,lung\n")
     status, text = said("import_dataset", picture_folder, "--name", "drawn")
     assert status == 0
     assert "6 accepted, 0 duplicates, 1 rejected" in text
     assert "note.txt: " in text
+    assert "1 row of manifest.csv names no file that is here: missing.png." in text
+    assert "skipped: .DS_Store" in text
     assert "6 images indexed" in said("index")[1]
     status, text = said("import_dataset", tmp_path / "nowhere", "--name", "drawn")
     assert (status, text.strip()) == (1, "There is no such folder or file.")

@@ -194,11 +194,20 @@ def test_labels_are_printable(archive: Path) -> None:
 
 
 def test_litter_is_no_member_but_listed(archive: Path, folder: Path) -> None:
-    litter = ("__MACOSX/._a.png", ".DS_Store", "x/Thumbs.db", ".git/config")
+    litter = ("__MACOSX/a.png", "x/._a.png", ".DS_Store", "x/thumbs.db", "Desktop.ini", "$RECYCLE.BIN/a.png", "._z.zip")
     zipped(archive, ("a.png", PNG), *((name, b"x") for name in litter))
     assert list(all_of(archive, folder=folder)) == ["a.png"]
     with open_source(archive) as source:
         assert sorted(source.skipped) == sorted(litter)
+
+
+def test_what_is_hidden_is_a_member_like_others(archive: Path, folder: Path) -> None:
+    names = (".hidden.png", ".study/1.png", "x/.3.png")
+    zipped(archive, *((name, PNG) for name in names))
+    assert tuple(all_of(archive, folder=folder)) == names
+    with open_source(archive) as source:
+        assert source.skipped == []
+        assert [member.described.label for member in source.members] == ["", ".study", "x"]
 
 
 def test_a_full_disk_is_no_fault_of_the_file(archive: Path, folder: Path) -> None:

@@ -34,12 +34,14 @@ def new_import_job(source: Path, *, dataset: str = "one") -> ImportJob:
     )
 
 
-def work_on_import(job: ImportJob, *, progress: jobs.Progress = jobs.silent) -> ImportJob:
+def work_on_import(
+    job: ImportJob, *, index_afterwards: bool = False, progress: jobs.Progress = jobs.silent
+) -> ImportJob:
     """Claim the job and work on it as a worker does; return it as the database has it afterwards."""
     claimed = jobs.claim(ImportJob, job.pk)
     assert claimed is not None
     with jobs.working_on(claimed):
-        import_dataset(claimed, index_afterwards=False, progress=progress)
+        import_dataset(claimed, index_afterwards=index_afterwards, progress=progress)
     return ImportJob.objects.get(pk=job.pk)
 
 

@@ -199,6 +199,12 @@ def test_the_history_says_who_what_and_when(many: Images, curator: User) -> None
     assert MedicalImage.objects.get(pk=many[0].pk).label == "foot"
 
 
+def test_a_label_is_made_printable(many: Images, curator: User) -> None:
+    relabel(many[:1], label=" lu\u202eng\x07 ", user=curator)
+    assert MedicalImage.objects.get(pk=many[0].pk).label == many[0].changes.get().new == "lu\ufffdng\ufffd"
+    assert relabel(many[:1], label="lu\u202eng\x07", user=curator) == []
+
+
 def test_what_is_there_already_is_left_alone(many: Images, curator: User) -> None:
     assert exclude(many[:3], user=curator) == many[:3]
     assert exclude(many[:4], user=curator) == many[3:4]

@@ -144,6 +144,20 @@ def test_a_cancelled_import_ends_at_once_and_keeps_what_was_imported(
     assert archive_is_whole()
 
 
+def test_what_is_skipped_is_listed_and_part_of_no_count(import_folder: ImportFolder, tmp_path: Path) -> None:
+    picture = png(drawn_pixels(1))
+    files = {"a/1.png": picture, "a/.DS_Store": b"left", "__MACOSX/a/._1.png": b"left", ".study/2.png": picture}
+    source = write_files(tmp_path / "in", files)
+    job = import_folder(source)
+    assert (job.done, job.total, job.refused, *counts_of(job)) == (2, 2, 0, 1, 1, 0)
+    assert _fates(job) == {
+        ".study/2.png": ("stored", ".study"),
+        "a/1.png": ("duplicate", ".study"),
+        "a/.DS_Store": ("skipped", ""),
+        "__MACOSX/a/._1.png": ("skipped", ""),
+    }
+
+
 def test_an_import_says_how_fast_it_is_and_what_is_left() -> None:
     began = timezone.now() - timedelta(seconds=10)
     running = ImportJob(status=JobStatus.RUNNING, started_at=began, done=50, accepted=30, duplicates=15, total=200)
@@ -197,9 +211,28 @@ def test_a_manifest_says_what_the_folders_do_not(import_folder: ImportFolder, tm
     manifest = b"file,class,modality,body_part,patient_group\nx.png,ct_head,CT,HEAD,Jane Doe\n"
     import_folder(write_files(tmp_path / "in", {"x.png": png(drawn_pixels(1)), "manifest.csv": manifest}))
     image = MedicalImage.objects.get()
+    assert ImportJob.objects.get().notes == []
     assert (image.label, image.modality, image.body_part_examined) == ("ct_head", "CT", "HEAD")
     assert len(image.patient_key) == 64
     assert "Jane" not in image.patient_key
+
+
+def test_what_a_manifest_does_not_do_is_told_and_fails_nothing(import_folder: ImportFolder, tmp_path: Path) -> None:
+    manifest = b"file;class;Licence\nx.png;lung;CC0\nmissing.png;lung;CC0\n"
+    job = import_folder(write_files(tmp_path / "in", {"x.png": png(drawn_pixels(1)), "manifest.csv": manifest}))
+    assert (job.status, job.accepted, MedicalImage.objects.get().label) == (JobStatus.DONE, 1, "lung")
+    assert job.notes == [
+        "1 row of manifest.csv names no file that is here: missing.png.",
+        "1 column of manifest.csv is not used: Licence.",
+    ]
+
+
+def test_an_import_is_named_after_its_source(picture_folder: Path, broker: Redis, db: None) -> None:
+    dataset = Dataset.objects.create(name="one")
+    job = importing.create_import_job(dataset=dataset, source=picture_folder / "chest")
+    assert job.named == "chest"
+    sent = work_on_import(importing.create_import_job(dataset=dataset, source=picture_folder, source_name="120 files"))
+    assert importing.retry_import(sent).named == sent.named == "120 files"
 
 
 def test_new_images_are_queued_for_indexing_with_the_end_of_the_import(

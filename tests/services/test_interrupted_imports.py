@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from redis import Redis
 
 from retrieval.imaging import ArchiveLimits
-from retrieval.models import ImportJob, JobStatus, MedicalImage, StoredFile
+from retrieval.models import ImportJob, IndexBatch, IndexJob, JobStatus, MedicalImage, ModelVersion, StoredFile
 from retrieval.services import importing, jobs
 from retrieval.storage import work_folder
 from tests.pictures import drawn_pixels, png
@@ -117,3 +119,96 @@ def test_what_killed_processes_left_in_the_work_folder_is_removed(
         assert not abandoned.exists()
         assert (living / "member").exists()
     assert list(living.parent.glob("work-*")) == []
+
+
+def _queued_for_indexing() -> list[int]:
+    """The sizes of the batches, once a worker has looked; looking twice must not queue anything twice."""
+    for _ in range(2):
+        importing.embed_what_ended_imports_stored()
+    return list(IndexBatch.objects.values_list("total", flat=True))
+
+
+def test_what_a_cancelled_import_stored_is_embedded(
+    active_version: ModelVersion, picture_folder: Path, broker: Redis
+) -> None:
+    def cancel(done: int, total: int | None) -> None:
+        assert _queued_for_indexing() == []
+        if done == 2:
+            jobs.cancel(ImportJob.objects.get())
+
+    job = work_on_import(new_import_job(picture_folder), index_afterwards=True, progress=cancel)
+    assert (job.status, job.accepted) == (JobStatus.CANCELLED, 3)
+    assert _queued_for_indexing() == [3]
+
+
+def test_what_a_failed_import_stored_is_embedded(
+    active_version: ModelVersion, picture_folder: Path, broker: Redis
+) -> None:
+    def lose_source(done: int, total: int | None) -> None:
+        shutil.rmtree(picture_folder, ignore_errors=True)
+
+    job = work_on_import(new_import_job(picture_folder), index_afterwards=True, progress=lose_source)
+    assert (job.status, job.reason) == (JobStatus.FAILED, importing.SOURCE_GONE)
+    assert _queued_for_indexing() == [job.accepted] != [0]
+
+
+def test_what_an_import_stored_that_was_given_up_is_embedded(
+    active_version: ModelVersion, picture_folder: Path, broker: Redis
+) -> None:
+    job = new_import_job(picture_folder)
+    for attempt in range(1, ImportJob.max_attempts + 1):
+        with pytest.raises(_Killed):
+            work_on_import(job, index_afterwards=True, progress=_die_after(attempt + 1))
+        assert _queued_for_indexing() == []
+        ImportJob.objects.update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        jobs.sweep()
+    assert ImportJob.objects.get().status == JobStatus.FAILED
+    assert _queued_for_indexing() == [MedicalImage.objects.count()] == [4]
+
+
+def test_what_an_interrupted_import_stored_is_embedded_when_it_is_cancelled_while_it_waits(
+    active_version: ModelVersion, picture_folder: Path, broker: Redis
+) -> None:
+    job = new_import_job(picture_folder)
+    with pytest.raises(_Killed):
+        work_on_import(job, index_afterwards=True, progress=_die_after(3))
+    _lose_lease(job)
+    jobs.cancel(job)
+    assert _queued_for_indexing() == [MedicalImage.objects.count()] == [3]
+
+
+def test_an_import_that_stored_nothing_queues_no_indexing(
+    active_version: ModelVersion, tmp_path: Path, broker: Redis
+) -> None:
+    (tmp_path / "in.zip").write_bytes(b"no archive")
+    job = work_on_import(new_import_job(tmp_path / "in.zip"), index_afterwards=True)
+    assert job.status == JobStatus.FAILED
+    assert _queued_for_indexing() == []
+    assert not IndexJob.objects.exists()
+    assert not ImportJob.objects.get().embedding_due
+
+
+def test_an_import_from_a_shell_leaves_embedding_to_the_next_command(
+    active_version: ModelVersion, import_folder: ImportFolder, picture_folder: Path, broker: Redis
+) -> None:
+    import_folder(picture_folder, progress=lambda done, _: jobs.cancel(ImportJob.objects.get()) if done == 2 else None)
+    assert MedicalImage.objects.count() == 3
+    assert _queued_for_indexing() == []
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_what_imports_of_old_left_is_embedded() -> None:
+    before = [("retrieval", "0011_stacks")]
+    latest = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    try:
+        old = MigrationExecutor(connection)
+        old.migrate(before)
+        apps = old.loader.project_state(before).apps
+        dataset = apps.get_model("retrieval", "Dataset").objects.create(name="Old")
+        for status in ("done", "failed", "cancelled"):
+            jobs_of_old = apps.get_model("retrieval", "ImportJob").objects
+            jobs_of_old.create(dataset=dataset, source_path="gone", status=status, reason="Because.")
+    finally:
+        MigrationExecutor(connection).migrate(latest)
+    due = ImportJob.objects.filter(embedding_due=True).values_list("status", flat=True)
+    assert sorted(due) == ["cancelled", "failed"]

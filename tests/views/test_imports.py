@@ -16,6 +16,8 @@ from django.test import Client
 from django.utils import timezone
 
 from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus
+from retrieval.views.importing import LEFT_BEHIND
+from tests.services.conftest import work_on_import
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
@@ -159,7 +161,10 @@ def test_the_report_tells_the_fate_of_every_file(logged_in: LoggedIn, job: Impor
     assert response.streaming
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     assert response["Content-Disposition"] == f'attachment; filename="import-{job.pk}.csv"'
-    rows = list(csv.DictReader(io.StringIO(b"".join(response).decode())))
+    # Excel takes a text that does not begin like this for one of an old Windows.
+    content = b"".join(response)
+    assert content.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
     assert len(rows) == 7
     assert rows[-1] == {"file": "'=odd.txt", "outcome": "refused", "reason": ODD, "image": ""}
     image = job.files.get(name="hand/5.png").image
@@ -167,13 +172,61 @@ def test_the_report_tells_the_fate_of_every_file(logged_in: LoggedIn, job: Impor
     assert {"file": "hand/5.png", "outcome": "stored", "reason": "", "image": str(image.uuid)} in rows
 
 
+def _report(client: Client, job: ImportJob) -> list[list[str]]:
+    response = client.get(f"{job.get_absolute_url()}report.csv")
+    return list(csv.reader(io.StringIO(b"".join(response).decode("utf-8-sig"), newline="")))
+
+
+def test_a_failed_import_names_its_source_and_its_reason(logged_in: LoggedIn, archive: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "=rar.zip").write_bytes(b"Rar!")
+    job = work_on_import(ImportJob.objects.create(dataset=archive, source_path=str(tmp_path / "=rar.zip")))
+    assert (job.status, job.named) == (JobStatus.FAILED, "=rar.zip")
+    client, listing = logged_in("staff"), f"/admin/retrieval/importjob/?dataset__id__exact={archive.pk}"
+    page = _text(client.get(job.get_absolute_url()))
+    assert "The import of <bdi>=rar.zip</bdi> failed.</strong> This is neither a folder nor a zip archive." in page
+    for address in (archive.get_absolute_url(), listing):
+        text = _text(client.get(address))
+        assert "=rar.zip" in text
+        assert str(tmp_path) not in text
+    assert str(tmp_path) not in page
+    assert _report(client, job)[1:] == [["'=rar.zip", "import failed", job.reason, ""]]
+
+
+def test_all_imports_are_one_step_from_the_dataset(logged_in: LoggedIn, job: ImportJob) -> None:
+    client, dataset = logged_in("staff"), job.dataset
+    assert "all-imports" not in _text(client.get(dataset.get_absolute_url()))
+    for number in range(11):
+        ImportJob.objects.create(dataset=dataset, source_path=f"somewhere/{number}.zip")
+    page = _text(client.get(dataset.get_absolute_url()))
+    assert f'href="/admin/retrieval/importjob/?dataset__id__exact={dataset.pk}">All 12 imports</a>' in page
+    assert "10.zip" in page
+    assert ">0.zip" not in page
+
+
+def test_what_is_skipped_or_to_be_known_is_on_the_page_and_in_the_report(
+    logged_in: LoggedIn, archive: Dataset, picture_folder: Path
+) -> None:
+    (picture_folder / "hand" / ".DS_Store").write_bytes(b"left behind")
+    (picture_folder / "manifest.csv").write_text("file,class\nmissing.png,lung\n")
+    job = work_on_import(ImportJob.objects.create(dataset=archive, source_path=str(picture_folder)))
+    client, address = logged_in("staff"), job.get_absolute_url()
+    note = "1 row of manifest.csv names no file that is here: missing.png."
+    page, skipped = _text(client.get(address)), _text(client.get(address, {"show": "skipped"}))
+    assert note in page
+    assert 'Skipped <span class="number">1</span>' in page
+    assert "hand/.DS_Store" in skipped
+    assert LEFT_BEHIND in skipped
+    rows = _report(client, job)
+    assert ["pictures", "note", note, ""] in rows
+    assert ["hand/.DS_Store", "skipped", LEFT_BEHIND, ""] in rows
+    assert "Skipped" not in _text(client.get(archive.import_jobs.last().get_absolute_url()))  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
 def test_no_cell_of_the_report_is_a_formula(logged_in: LoggedIn, job: ImportJob, start: str) -> None:
     name, reason = f"{start}cmd|' /C calc'!A0, \"x\"", f"{start}1 is no image."
     job.files.create(name=name, status="refused", reason=reason)
-    response = logged_in("staff").get(f"{job.get_absolute_url()}report.csv")
-    last = list(csv.reader(io.StringIO(b"".join(response).decode(), newline="")))[-1]
-    assert last == [f"'{name}", "refused", f"'{reason}", ""]
+    assert _report(logged_in("staff"), job)[-1] == [f"'{name}", "refused", f"'{reason}", ""]
 
 
 def test_the_administration_leads_to_the_page(logged_in: LoggedIn, job: ImportJob) -> None:

@@ -226,6 +226,16 @@ def test_what_cannot_be_done_is_said(logged_in: LoggedIn, planted: Planted, post
     assert not ImageChange.objects.exists()
 
 
+def test_a_label_that_garbles_pages_is_made_printable(logged_in: LoggedIn, planted: Planted) -> None:
+    checked(planted.dataset)
+    posted = {"action": "relabel", "images": str(planted.mislabelled.uuid), "label": "lu\u202eng\x07"}
+    page = decide(logged_in("staff"), planted.dataset, **posted)
+    assert "1 image is relabelled as lu\ufffdng\ufffd." in page
+    assert "\u202e" not in page
+    planted.mislabelled.refresh_from_db()
+    assert planted.mislabelled.label == "lu\ufffdng\ufffd"
+
+
 def test_nobody_is_led_elsewhere(logged_in: LoggedIn, planted: Planted) -> None:
     address = address_of(planted.dataset)
     answer = logged_in("staff").post(f"{address}decide/", {"back": "//elsewhere.example/?a=b"})

@@ -70,7 +70,7 @@ def _fates(client: Client, job: ImportJob) -> dict[str, tuple[str, str]]:
     for address in (job.get_absolute_url(), f"/admin/retrieval/importjob/{job.pk}/change/"):
         assert client.get(address).status_code == 200
     report = client.get(f"{job.get_absolute_url()}report.csv")
-    rows = csv.reader(io.StringIO(b"".join(report.streaming_content).decode()))
+    rows = csv.reader(io.StringIO(b"".join(report.streaming_content).decode("utf-8-sig")))
     return {name: (status, reason) for name, status, reason, _ in [*rows][1:]}
 
 
@@ -106,6 +106,9 @@ def test_what_is_good_in_an_archive_is_stored_and_all_else_named(real_data: Path
         "a.png": "stored",
         "broken.png": REFUSED,
         "readme.txt": REFUSED,
+        ".DS_Store": "skipped",
+        "Thumbs.db": "skipped",
+        "__MACOSX/._a.png": "skipped",
     }
     [twice] = _import(staff, {"twice.zip": generated / "zip_duplicate_names.zip"}, dataset="twice")
     assert (twice.accepted, twice.duplicates, twice.refused) == (3, 1, 0)

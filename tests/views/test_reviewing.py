@@ -244,6 +244,14 @@ def test_a_label_that_is_changed_in_the_administration_has_its_history(
     assert client.post(f"{history}{relabelled.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
+def test_what_is_typed_in_the_administration_is_made_printable(logged_in: LoggedIn, images: list[MedicalImage]) -> None:
+    sent = {"label": "fo\u202eot", "modality": "X\x07ray", "body_part_examined": "FOO\u200fT"}
+    address = f"/admin/retrieval/medicalimage/{images[0].pk}/change/"
+    assert logged_in("admin").post(address, sent).status_code == 302
+    image = MedicalImage.objects.get(pk=images[0].pk)
+    assert (image.label, image.modality, image.body_part_examined) == ("fo\ufffdot", "X\ufffdray", "FOO\ufffdT")
+
+
 def test_a_dataset_of_which_all_is_looked_at_first(logged_in: LoggedIn) -> None:
     client = logged_in("staff")
     sent = {"name": "Ward", "description": "", "source": "", "licence": "", "review_all": "on", "_continue": "1"}

@@ -32,7 +32,7 @@ class Command(ReportingCommand):
         started = time.perf_counter()
         dataset, is_new = Dataset.objects.get_or_create(name=name)
         job = ImportJob.objects.create(dataset=dataset, source_path=str(options["path"].resolve()))
-        skipped = self._run(job)
+        self._run(job)
         job.refresh_from_db()
         if job.status != JobStatus.DONE:
             # A typing error in the path must not leave an empty dataset; images that were imported stay.
@@ -46,22 +46,20 @@ class Command(ReportingCommand):
             "rejected": list(
                 job.files.filter(status=ImportedFile.Status.REFUSED).values("reason", file=F("name")).order_by("pk")
             ),
-            "skipped": skipped,
+            "skipped": [file.name for file in job.files.filter(status=ImportedFile.Status.SKIPPED)],
+            "notes": job.notes,
             "seconds": round(time.perf_counter() - started, 3),
         }
 
-    def _run(self, job: ImportJob) -> list[str]:
-        """Do the job here, and return the names of what was passed over."""
-        skipped: list[str] = []
+    def _run(self, job: ImportJob) -> None:
         claimed = jobs.claim(ImportJob, job.pk)
         if claimed:
             with progress_bar("files") as progress, jobs.working_on(claimed):
                 try:
-                    skipped = import_dataset(claimed, index_afterwards=False, progress=progress)
+                    import_dataset(claimed, index_afterwards=False, progress=progress)
                 except KeyboardInterrupt as stop:
                     # Otherwise a worker would take it for interrupted, and go on with it.
                     raise jobs.JobFailed(STOPPED) from stop
-        return skipped
 
     def describe(self, report: dict[str, Any]) -> None:
         self.stdout.write(
@@ -70,7 +68,9 @@ class Command(ReportingCommand):
         )
         for rejected in report["rejected"]:
             self.stdout.write(f"  {rejected['file']}: {rejected['reason']}")
+        for note in report["notes"]:
+            self.stdout.write(f"  {note}")
         if report["skipped"]:
-            self.stdout.write(f"  passed over: {', '.join(report['skipped'])}")
+            self.stdout.write(f"  skipped: {', '.join(report['skipped'])}")
         if report["accepted"]:
             self.stdout.write("Next: `manage.py index` makes the new images searchable.")

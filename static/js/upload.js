@@ -196,11 +196,13 @@
   // Asks until the site answers: it may be away for a moment here as well.
   const ask = async (address, method = "GET") => {
     for (;;) {
+      let isLocked = false;
       try {
         const answer = await fetch(address, { method, headers: { "X-CSRFToken": token() } });
-        if (answer.status < 502 && answer.status !== 423) return answer;
+        isLocked = answer.status === 423;
+        if (answer.status < 502 && !isLocked) return answer;
       } catch { /* no connection */ }
-      at("state").textContent = away();
+      at("state").textContent = isLocked ? "A piece of this file is being sent: waiting for its end …" : away();
       await new Promise((resolve) => { setTimeout(resolve, LOOK_AGAIN); });
     }
   };
@@ -268,7 +270,8 @@
       if (received === length) complete += 1;
       else if (!missing.has(path)) missing.set(path, "only a part of it is here. Another window may be sending it; otherwise choose it again.");
     }
-    at("state").textContent = `${complete ? count(complete, "file") : "Nothing"} of this upload ${complete > 1 ? "are" : "is"} here completely.`;
+    const words = `${complete ? count(complete, "file") : "Nothing"} of this upload ${complete > 1 ? "are" : "is"} here completely.`;
+    if (at("state").textContent !== words) at("state").textContent = words;
     if (missing.size) complain(`${count(missing.size, "file")} ${missing.size > 1 ? "are" : "is"} not here:`, [...missing].map((each) => each.join(": ")));
     else at("error").hidden = true;
     at("without").textContent = `Import ${complete === 1 ? "the one that is" : `the ${complete.toLocaleString("en")} that are`} here`;
@@ -283,8 +286,7 @@
     if (!entries.length) return;
     const bytes = entries.reduce((sum, each) => sum + each.file.size, 0);
     if (bytes > Number(form.dataset.most)) {
-      at("error").textContent = `These files have ${size(bytes)}; an upload has at most ${size(Number(form.dataset.most))}. Send them in parts.`;
-      at("error").hidden = false;
+      tell(`These files have ${size(bytes)}; an upload has at most ${size(Number(form.dataset.most))}. Send them in parts.`);
       return;
     }
     stop();

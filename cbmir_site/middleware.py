@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from csp.decorators import csp_update
 from django.conf import settings
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 
 from retrieval.views.uploading import PIECE
@@ -15,6 +16,7 @@ FORM_BYTES = 2**20
 UPLOADS = "/uploads/"
 ADMINISTRATION = "/admin/"
 Handler = Callable[[HttpRequest], HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def refuse_nul(get_response: Handler) -> Handler:
@@ -43,6 +45,15 @@ def limit_body(get_response: Handler) -> Handler:
         return get_response(request)
 
     return handle
+
+
+class LoginRequired(LoginRequiredMiddleware):
+    """Leads to the login page, but for the script that sends uploads: it would take that page for an answer."""
+
+    def handle_no_permission(self, request: HttpRequest, view_func: View) -> HttpResponse:  # type: ignore[override]
+        if request.path_info.startswith(UPLOADS):
+            return HttpResponse("You are not logged in.", status=401, content_type="text/plain")
+        return super().handle_no_permission(request, view_func)
 
 
 def loosen_policy(get_response: Handler) -> Handler:

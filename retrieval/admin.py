@@ -69,6 +69,8 @@ class DatasetAdmin(ModelAdmin):
         if not request.user.has_perm("retrieval.add_importjob"):
             raise PermissionDenied
         dataset = get_object_or_404(Dataset, pk=pk)
+        if dataset.deletion:
+            return redirect(dataset)
         upload = open_upload(dataset=dataset, user=request.user)  # type: ignore[arg-type]
         here = upload.files.aggregate(count=Count("pk"), bytes=Sum("received"))
         context = {

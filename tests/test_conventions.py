@@ -180,6 +180,8 @@ def test_every_page_but_the_public_ones_wants_a_login(db: None, method: str) -> 
 
 
 def _asks_for_login(answer: HttpResponse) -> bool:
+    if answer.status_code == 401:
+        return True
     return answer.status_code == 302 and answer["Location"].startswith(("/login/?next=", "/admin/login/?next="))
 
 

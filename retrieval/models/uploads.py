@@ -1,11 +1,28 @@
 """Uploads from browsers: what somebody is sending into a dataset, and how much of each file is here."""
 
 import uuid
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Count, Sum
+from django.utils import timezone
 
 from retrieval.models.archive import Dataset
+
+# Somebody is at it still: a piece is on its way for minutes where the line is slow.
+ACTIVE = timedelta(minutes=10)
+
+
+class UploadQuerySet(models.QuerySet["Upload"]):
+    def open(self) -> "UploadQuerySet":
+        """Unfinished ones with files, each with its `file_count` and `received` bytes. A page alone sends none."""
+        counted = self.filter(finished_at=None).annotate(file_count=Count("files"), received=Sum("files__received"))
+        return counted.filter(file_count__gt=0)
+
+    def active(self) -> "UploadQuerySet":
+        """Those of the open ones that something came into within the last minutes."""
+        return self.open().filter(changed_at__gt=timezone.now() - ACTIVE)
 
 
 class Upload(models.Model):
@@ -18,6 +35,8 @@ class Upload(models.Model):
     changed_at = models.DateTimeField(auto_now=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     note = models.TextField(blank=True, help_text="What of it was not imported and why, in words for people.")
+
+    objects = UploadQuerySet.as_manager()
 
     class Meta:
         ordering = ["-pk"]

@@ -5,18 +5,24 @@ it goes on and leaves neither a row without a file nor a file without a row.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet, Sum
 
 from retrieval.models import Dataset, DatasetDeletion, Embedding, Job, JobStatus, MedicalImage, StoredFile
+from retrieval.models.uploads import ACTIVE
 from retrieval.services import jobs
 from retrieval.services.storing import remove_unneeded
 
 # Rows of one transaction, and files that are known to be on their way out.
 BATCH_IMAGES = 200
 IN_USE = "{job} works with this dataset. Wait until it has ended, or cancel it, then delete the dataset."
+SENDING = (
+    "{user} is sending files into this dataset. Wait until they are imported, or until nothing has come for {minutes} "
+    "minutes, then delete the dataset."
+)
 NOT_REMOVED = (
     "A file of the archive could not be removed. Check the disk and who may write to it, then delete the dataset again."
 )
@@ -57,7 +63,10 @@ def footprint(dataset: Dataset) -> Footprint:
 
 @transaction.atomic
 def request_deletion(*, dataset: Dataset, user: User) -> DatasetDeletion:
-    """Queue the deletion, or return the one that is under way. Raises DeletionRefused while a job needs the dataset."""
+    """Queue the deletion, or return the one that is under way.
+
+    Raises DeletionRefused while a job needs the dataset, or files are being sent into it.
+    """
     # No import and no training run begins meanwhile: their rows refer to this one.
     locked = Dataset.objects.select_for_update().get(pk=dataset.pk)
     if locked.deletion:
@@ -65,6 +74,10 @@ def request_deletion(*, dataset: Dataset, user: User) -> DatasetDeletion:
     working = _working_with(locked)
     if working:
         raise DeletionRefused(IN_USE.format(job=str(working).capitalize()))
+    sending = locked.uploads.active().select_related("created_by").first()
+    if sending:
+        user_name = sending.created_by.get_username() if sending.created_by else "Somebody"
+        raise DeletionRefused(SENDING.format(user=user_name, minutes=ACTIVE // timedelta(minutes=1)))
     # One that failed may have left files behind.
     failed = locked.deletions.all()
     leaving = [name for each in failed for name in each.leaving]

@@ -4,6 +4,7 @@ A piece counts once it is on the disk and its row says so: what was acknowledged
 below UPLOAD_DIR under the names they came with, since folders are labels, and go when the import is through.
 """
 
+import errno
 import os
 import shutil
 import uuid
@@ -27,11 +28,14 @@ FILES, ARCHIVES = "files", "archives"
 _PIECE = 2**20
 _NAME_BYTES = 255
 _LIMITS = ArchiveLimits()
+_SOURCE_CHARACTERS = ImportJob._meta.get_field("source_path").max_length or 0
 NO_PATH = "This file has a name that cannot be kept here: rename it, or put it into a zip."
+TOO_LONG = "The folders that this file lies in have names too long to be kept: shorten them, or send the file alone."
 TWICE = "Another file of this upload has the same name. Send it in an upload of its own."
 FOLDER_AND_FILE = "A file and a folder of this upload have the same name. Send one of them in an upload of its own."
 TOO_MANY = f"An upload has at most {_LIMITS.members:,} files: send them in parts, or as a zip."
 IS_FINISHED = "This upload is finished: begin a new one."
+BEING_DELETED = "This dataset is being deleted, and with it what was sent of this upload."
 INCOMPLETE = "Not all files are here completely. Choose the same files again: only what is missing is sent."
 MANIFEST_BESIDE = (
     f"{MANIFEST} lies beside the archives and was not read: a manifest describes an archive only from inside it. To "
@@ -43,6 +47,10 @@ EMPTY = "There are no files in this upload yet."
 
 class UploadRefused(Exception):
     """What is sent cannot be taken; the message is a sentence for people."""
+
+
+class UploadOver(UploadRefused):
+    """Nothing more can be sent into this upload, whatever it is."""
 
 
 class Stream(Protocol):
@@ -67,15 +75,22 @@ def open_upload(*, dataset: Dataset, user: User) -> Upload:
     return unfinished or Upload.objects.create(dataset=dataset, created_by=user)
 
 
+def refuse_over(upload: Upload) -> None:
+    """Raises UploadOver for an upload that is finished, and for one into a dataset that is being deleted."""
+    if upload.finished_at:
+        raise UploadOver(IS_FINISHED)
+    if upload.dataset.deletion:
+        raise UploadOver(BEING_DELETED)
+
+
 def add_file(upload: Upload, *, path: str, size: int) -> UploadedFile:
-    """Make room for a file. Raises UploadRefused, and OSError for a disk that is full."""
+    """Make room for a file. Raises UploadRefused, OSError for a full disk, DoesNotExist for a deleted upload."""
     clean = _clean_path(path)
     with transaction.atomic():
         # One at a time, so that the sum holds.
         Upload.objects.select_for_update().get(pk=upload.pk)
         upload.refresh_from_db()
-        if upload.finished_at:
-            raise UploadRefused(IS_FINISHED)
+        refuse_over(upload)
         taken = upload.files.aggregate(bytes=Sum("size"))["bytes"] or 0
         if taken + size > settings.UPLOAD_MAX_BYTES:
             raise UploadRefused(
@@ -105,6 +120,9 @@ def _clean_path(path: str) -> str:
 
 def _make_room(file: UploadedFile) -> None:
     path = path_of(file)
+    # An archive becomes the source of an import; loose files share one, which is their folder.
+    if _is_archive(file.path) and len(str(path.resolve())) > _SOURCE_CHARACTERS:
+        raise UploadRefused(TOO_LONG)
     settings.UPLOAD_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
     if shutil.disk_usage(settings.UPLOAD_DIR).free < file.size + _LIMITS.spare_disk_bytes:
         raise OSError(28, os.strerror(28))
@@ -113,6 +131,10 @@ def _make_room(file: UploadedFile) -> None:
         path.touch(mode=0o600, exist_ok=False)
     except (FileExistsError, NotADirectoryError) as error:
         raise UploadRefused(FOLDER_AND_FILE) from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise UploadRefused(TOO_LONG) from error
 
 
 def append(file: UploadedFile, *, stream: Stream) -> None:
@@ -144,6 +166,14 @@ def _copy(stream: Stream, *, handle: int, most: int) -> None:
             view = view[os.write(handle, view) :]
 
 
+def remove_file(file: UploadedFile) -> None:
+    """Give up one file, so that the others can be imported without it. For a row that is locked."""
+    # First what the import would find: were the row gone before it, nobody would remove it.
+    path_of(file).unlink(missing_ok=True)
+    file.delete()
+    Upload.objects.filter(pk=file.upload_id).update(changed_at=timezone.now())
+
+
 def finish_upload(upload: Upload) -> list[ImportJob]:
     """Queue the imports of a complete upload: one for each archive, one for all other files. Raises UploadRefused.
 
@@ -153,6 +183,7 @@ def finish_upload(upload: Upload) -> list[ImportJob]:
         upload = Upload.objects.select_for_update().get(pk=upload.pk)
         if upload.finished_at:
             return list(upload.import_jobs.order_by("pk"))
+        refuse_over(upload)
         paths = [(file.path, file.size == file.received) for file in upload.files.order_by("path")]
         if not paths:
             raise UploadRefused(EMPTY)
@@ -217,7 +248,7 @@ def discard_upload(upload: Upload) -> None:
     with transaction.atomic():
         upload = Upload.objects.select_for_update().get(pk=upload.pk)
         if upload.finished_at:
-            raise UploadRefused(IS_FINISHED)
+            raise UploadOver(IS_FINISHED)
         folder = folder_of(upload)
         upload.delete()
     shutil.rmtree(folder, ignore_errors=True)

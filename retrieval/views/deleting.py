@@ -25,6 +25,7 @@ def dataset_delete(request: HttpRequest, pk: int) -> HttpResponse:
         context = {
             "dataset": dataset,
             "footprint": footprint(dataset),
+            "uploads": dataset.uploads.open().select_related("created_by"),
             "last_failure": last_failure(dataset),
             "is_wrong": is_wrong,
         }

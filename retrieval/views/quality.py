@@ -16,6 +16,7 @@ from retrieval.services import jobs
 from retrieval.services.deciding import DecisionRefused, decide, undo
 from retrieval.services.quality import CheckRefused, news_since, request_quality_check
 from retrieval.views.importing import is_late
+from retrieval.views.numbers import number_in
 
 PAGE = 24
 CHANGES_SHOWN = 10
@@ -156,7 +157,8 @@ def quality_decide(request: HttpRequest, pk: int) -> HttpResponse:
 @may_curate
 def quality_undo(request: HttpRequest, pk: int) -> HttpResponse:
     dataset = get_object_or_404(Dataset, pk=pk)
-    wanted = [int(change) for change in request.POST.getlist("change") if change.isdecimal()]
+    numbers = map(number_in, request.POST.getlist("change"))
+    wanted = [number for number in numbers if number is not None]
     undone = undo(ImageChange.objects.filter(pk__in=wanted), user=request.user)  # type: ignore[arg-type]
     if undone:
         messages.success(request, f"Undone: {len(undone)} image{'s are' if len(undone) > 1 else ' is'} as before.")

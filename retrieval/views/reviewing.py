@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from retrieval.models import Dataset, MedicalImage
 from retrieval.services.curation import exclude, hold, release, restore
+from retrieval.views.numbers import number_in
 
 PAGE = 24
 # Slices and frames of one series are decided together.
@@ -61,8 +62,8 @@ def review(request: HttpRequest) -> HttpResponse:
 
 
 def _chosen_dataset(request: HttpRequest) -> Dataset | None:
-    number = request.GET.get("dataset", "")
-    return get_object_or_404(Dataset, pk=number) if number.isdecimal() else None
+    number = number_in(request.GET.get("dataset", ""))
+    return None if number is None else get_object_or_404(Dataset, pk=number)
 
 
 @require_POST

@@ -1,4 +1,5 @@
-"""Uploads in pieces: the tus protocol 1.0.0 (tus.io) with its extensions creation and creation-with-upload."""
+"""Uploads in pieces: the tus protocol 1.0.0 (tus.io) with its extensions creation, creation-with-upload and
+termination."""
 
 import base64
 import binascii
@@ -8,21 +9,26 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from retrieval.models import Upload, UploadedFile
+from retrieval.models import ImportJob, Upload, UploadedFile
 from retrieval.services import uploading
-from retrieval.services.uploading import UploadRefused
+from retrieval.services.uploading import UploadOver, UploadRefused
 from retrieval.storage import NO_SPACE
+from retrieval.views.numbers import number_in
 
 TUS = "1.0.0"
 PIECE = "application/offset+octet-stream"
 DISK_FULL = "The disk of the site is full: an administrator has to free some space."
+GONE = "This is no longer there."
+LOCKED = "The piece before this one is still being written."
 View = Callable[..., HttpResponse]
+
 
 may_upload = permission_required("retrieval.add_importjob", raise_exception=True)
 
@@ -35,7 +41,13 @@ def speaks_tus(view: View) -> View:
         try:
             response = view(request, *arguments, **named)
         except UploadRefused as refused:
-            response = _plain(str(refused), status=400)
+            response = _plain(str(refused), status=410 if isinstance(refused, UploadOver) else 400)
+        except ObjectDoesNotExist:
+            # Deleted between two statements.
+            response = _plain(GONE, status=404)
+        except OperationalError:
+            # The connection before this one broke, and the site has not noticed yet.
+            response = _plain(LOCKED, status=423)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -49,11 +61,16 @@ def speaks_tus(view: View) -> View:
 
 @require_GET
 @may_upload
+@speaks_tus
 def upload_detail(request: HttpRequest, uuid: UUID) -> JsonResponse:
-    """What is here already: {path: [address, size, received]}."""
-    upload = _own_upload(request, uuid)
+    """What is here already: {path: [address, size, received]}; and where the imports are, once it is finished."""
+    upload = get_object_or_404(Upload, uuid=uuid, created_by=request.user)
+    if upload.finished_at:
+        return JsonResponse({"files": {}, "finished": _watched(upload, jobs=list(upload.import_jobs.all()))})
+    uploading.refuse_over(upload)
     files = upload.files.values_list("path", "uuid", "size", "received")
-    return JsonResponse({path: [_address(upload, file), size, received] for path, file, size, received in files})
+    here = {path: [_address(upload, file), size, received] for path, file, size, received in files}
+    return JsonResponse({"files": here, "finished": None})
 
 
 @require_http_methods(["OPTIONS", "POST"])
@@ -63,7 +80,7 @@ def uploaded_files(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if request.method == "OPTIONS":
         headers = {
             "Tus-Version": TUS,
-            "Tus-Extension": "creation,creation-with-upload",
+            "Tus-Extension": "creation,creation-with-upload,termination",
             "Tus-Max-Size": str(settings.UPLOAD_MAX_BYTES),
         }
         return HttpResponse(status=204, headers=headers)
@@ -72,12 +89,16 @@ def uploaded_files(request: HttpRequest, uuid: UUID) -> HttpResponse:
     path = _metadata(request.headers.get("Upload-Metadata", "")).get("path", "")
     file = uploading.add_file(upload, path=path, size=size)
     if request.content_type == PIECE:
-        uploading.append(file, stream=request)
+        with transaction.atomic():
+            file = _locked(upload, file.uuid)
+            full = _append(request, known=file)
+        if full:
+            return full
     headers = {"Location": _address(upload, file.uuid), "Upload-Offset": str(file.received)}
     return HttpResponse(status=201, headers=headers)
 
 
-@require_http_methods(["HEAD", "PATCH"])
+@require_http_methods(["HEAD", "PATCH", "DELETE"])
 @may_upload
 @speaks_tus
 def uploaded_file(request: HttpRequest, uuid: UUID, file: UUID) -> HttpResponse:
@@ -86,20 +107,25 @@ def uploaded_file(request: HttpRequest, uuid: UUID, file: UUID) -> HttpResponse:
         known = get_object_or_404(upload.files, uuid=file)
         headers = {"Upload-Offset": str(known.received), "Upload-Length": str(known.size)}
         return HttpResponse(headers=headers)
+    if request.method == "DELETE":
+        with transaction.atomic():
+            uploading.remove_file(_locked(upload, file))
+        return HttpResponse(status=204)
     if request.content_type != PIECE:
         return _plain(f"A piece of a file is sent as {PIECE}.", status=415)
     offset = _number(request, "Upload-Offset")
-    try:
-        with transaction.atomic():
-            rows = UploadedFile.objects.select_for_update(of=("self",), nowait=True).select_related("upload")
-            known = get_object_or_404(rows, upload=upload, uuid=file)
-            if offset != known.received:
-                return _plain("The file has another length by now.", status=409)
-            full = _append(request, known=known)
-    except OperationalError:
-        # The connection before this one broke, and the site has not noticed yet.
-        return _plain("The piece before this one is still being written.", status=423)
+    with transaction.atomic():
+        known = _locked(upload, file)
+        if offset != known.received:
+            return _plain("The file has another length by now.", status=409)
+        full = _append(request, known=known)
     return full or HttpResponse(status=204, headers={"Upload-Offset": str(known.received)})
+
+
+def _locked(upload: Upload, file: UUID) -> UploadedFile:
+    """The row, for this transaction alone. Raises OperationalError while another one has it."""
+    rows = UploadedFile.objects.select_for_update(of=("self",), nowait=True).select_related("upload")
+    return get_object_or_404(rows, upload=upload, uuid=file)
 
 
 def _append(request: HttpRequest, *, known: UploadedFile) -> HttpResponse | None:
@@ -119,9 +145,12 @@ def _append(request: HttpRequest, *, known: UploadedFile) -> HttpResponse | None
 def upload_finish(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Queue the imports; the answer says where they can be watched."""
     upload = get_object_or_404(Upload, uuid=uuid, created_by=request.user)
-    first, *others = uploading.finish_upload(upload)
-    watched = upload.dataset if others else first
-    return JsonResponse({"address": watched.get_absolute_url()}, status=201)
+    return JsonResponse({"address": _watched(upload, jobs=uploading.finish_upload(upload))}, status=201)
+
+
+def _watched(upload: Upload, *, jobs: list[ImportJob]) -> str:
+    """The page of the import, or of the dataset where there are several."""
+    return (jobs[0] if len(jobs) == 1 else upload.dataset).get_absolute_url()
 
 
 @require_POST
@@ -133,7 +162,10 @@ def upload_discard(request: HttpRequest, uuid: UUID) -> HttpResponse:
 
 
 def _own_upload(request: HttpRequest, uuid: UUID) -> Upload:
-    return get_object_or_404(Upload, uuid=uuid, created_by=request.user, finished_at=None)
+    """Raises UploadOver where nothing can be sent into it any more."""
+    upload = get_object_or_404(Upload.objects.select_related("dataset"), uuid=uuid, created_by=request.user)
+    uploading.refuse_over(upload)
+    return upload
 
 
 def _address(upload: Upload, file: UUID) -> str:
@@ -141,10 +173,10 @@ def _address(upload: Upload, file: UUID) -> str:
 
 
 def _number(request: HttpRequest, name: str) -> int:
-    text = request.headers.get(name, "")
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
+    number = number_in(request.headers.get(name, ""))
+    if number is None:
         raise UploadRefused(f"{name} is missing, or is no number of bytes.")
-    return int(text)
+    return number
 
 
 def _metadata(header: str) -> dict[str, str]:

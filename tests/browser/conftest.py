@@ -40,11 +40,7 @@ def open_page(browser: Browser, site: LiveSite) -> Iterator[Callable[..., Page]]
         page.complaints = []  # type: ignore[attr-defined]
         page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
         page.on("console", lambda line: _note_violation(page, line.text))
-        page.goto("/login/")
-        page.fill("input[name=username]", site.logins[role]["username"])
-        page.fill("input[name=password]", site.logins[role]["password"])
-        page.click("main button")
-        page.wait_for_url(f"{site.base_url}/")
+        log_in(page, site=site, role=role)
         return page
 
     yield open_as
@@ -52,6 +48,14 @@ def open_page(browser: Browser, site: LiveSite) -> Iterator[Callable[..., Page]]
         for page in context.pages:
             assert page.complaints == []  # type: ignore[attr-defined]
         context.close()
+
+
+def log_in(page: Page, *, site: LiveSite, role: str) -> None:
+    page.goto("/login/")
+    page.fill("input[name=username]", site.logins[role]["username"])
+    page.fill("input[name=password]", site.logins[role]["password"])
+    page.click("main button")
+    page.wait_for_url(f"{site.base_url}/")
 
 
 def _note_violation(page: Page, text: str) -> None:

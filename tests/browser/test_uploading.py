@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import log_in
 from tests.live_site import LiveSite, wait_until
 from tests.pictures import drawn_pixels, png
 
@@ -91,12 +92,93 @@ def test_what_is_here_already_is_not_sent_again(site: LiveSite, open_page: OpenP
     wait_until(lambda: counts(site, "Interrupted") == [("left", 12)], seconds=60, what="the import")
 
 
+def hold_second_pieces(page: Page) -> None:
+    """From now on the line breaks whenever more than the beginning of a file is sent."""
+    page.route("**/files/*/", lambda route: route.abort() if route.request.method == "PATCH" else route.continue_())
+
+
 def test_a_lost_connection_is_waited_for(site: LiveSite, open_page: OpenPage, archive: Path) -> None:
     page = open_page("staff")
     new_dataset(page, name="Lost")
     page.context.set_offline(True)
     page.set_input_files("#upload-choose-files", archive)
-    expect(page.locator("#upload-state")).to_contain_text("The site does not answer")
+    expect(page.locator("#upload-state")).to_contain_text("The connection is gone: waiting for it")
+    hold_second_pieces(page)
     page.context.set_offline(False)
+    expect(page.locator("#upload-state")).to_have_text(
+        "0 of 1 file, 5.0 MB of 17 MB. The site does not answer: waiting for it …"
+    )
+    page.unroute("**/files/*/")
     page.wait_for_url("**/imports/*/")
     wait_until(lambda: counts(site, "Lost") == [("left", 12)], seconds=60, what="the import")
+
+
+def test_a_file_that_breaks_midway_is_left_out(
+    site: LiveSite, open_page: OpenPage, archive: Path, picture: Path
+) -> None:
+    page = open_page("staff")
+    new_dataset(page, name="Midway")
+    full = {"status": 507, "content_type": "text/plain", "body": "The disk of the site is full."}
+    page.route(
+        "**/files/*/", lambda route: route.fulfill(**full) if route.request.method == "PATCH" else route.continue_()
+    )
+    page.set_input_files("#upload-choose-files", [archive, picture])
+    expect(page.locator("#upload-error")).to_contain_text("sent.zip: The disk of the site is full.")
+    page.get_by_role("button", name="Import the one that is here").click()
+    page.wait_for_url("**/imports/*/")
+    wait_until(lambda: counts(site, "Midway") == [("", 1)], seconds=60, what="the import")
+
+
+def test_whoever_is_logged_out_logs_in_and_goes_on(site: LiveSite, open_page: OpenPage, archive: Path) -> None:
+    page = open_page("staff")
+    new_dataset(page, name="Logged out")
+    hold_second_pieces(page)
+    page.set_input_files("#upload-choose-files", archive)
+    expect(page.locator("#upload-state")).to_contain_text("5.0 MB of 17 MB")
+    other = page.context.new_page()
+    other.goto("/")
+    other.get_by_role("button", name="Log out").click()
+    other.wait_for_url("**/login/**")
+    page.unroute("**/files/*/")
+    expect(page.locator("#upload-told")).to_contain_text("You were logged out", timeout=10_000)
+    log_in(other, site=site, role="staff")
+    other.close()
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_url("**/imports/*/")
+    wait_until(lambda: counts(site, "Logged out") == [("left", 12)], seconds=60, what="the import")
+
+
+def test_an_upload_that_another_window_finishes(
+    site: LiveSite, open_page: OpenPage, archive: Path, picture: Path
+) -> None:
+    page = open_page("staff")
+    new_dataset(page, name="Two windows")
+    other = page.context.new_page()
+    other.goto(page.url)
+    first_piece(other, archive, size=6_000_000)
+    page.set_input_files("#upload-choose-files", picture)
+    expect(page.locator("#upload-error")).to_contain_text("sent.zip: only a part of it is here.")
+    other.set_input_files("#upload-choose-files", archive)
+    expect(page.locator("#upload-told")).to_contain_text("This upload was finished in another window.")
+    other.close()
+    page.get_by_role("link", name="See its import").click()
+    wait_until(lambda: counts(site, "Two windows") == [("", 1), ("left", 12)], seconds=60, what="both are imported")
+    expect(page.get_by_role("heading", name="Two windows")).to_be_visible()
+
+
+def test_a_dataset_that_is_deleted_meanwhile(site: LiveSite, open_page: OpenPage, archive: Path) -> None:
+    page = open_page("staff")
+    new_dataset(page, name="Short-lived")
+    first_piece(page, archive, size=6_000_000)
+    hold_second_pieces(page)
+    page.set_input_files("#upload-choose-files", archive)
+    expect(page.locator("#upload-state")).to_contain_text("The site does not answer")
+    admin = open_page("admin")
+    admin.goto((page.locator("#upload").get_attribute("data-dataset") or "") + "delete/")
+    expect(admin.get_by_role("main")).to_contain_text("an unfinished upload by staff: 1 file, 5.7")
+    site.query("UPDATE retrieval_upload SET changed_at = now() - interval '11 minutes'")
+    admin.get_by_label("Type the dataset's name").fill("Short-lived")
+    admin.get_by_role("button", name="Delete this dataset").click()
+    expect(admin.get_by_role("main")).to_contain_text("The dataset is deleted", timeout=20_000)
+    page.unroute("**/files/*/")
+    expect(page.locator("#upload-told")).to_contain_text("The dataset was deleted", timeout=10_000)

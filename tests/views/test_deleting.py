@@ -9,10 +9,12 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from retrieval.models import Dataset, DatasetDeletion, ImportJob, JobStatus
+from retrieval.models import Dataset, DatasetDeletion, ImportJob, JobStatus, Upload
 from retrieval.services import jobs
 from retrieval.services.deleting import delete_dataset, request_deletion
+from retrieval.services.uploading import open_upload
 from tests.training_rows import make_evaluation, make_run, make_version
+from tests.views.tus import create
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
@@ -104,6 +106,24 @@ def test_an_import_keeps_its_dataset(logged_in: LoggedIn, archive: Dataset) -> N
     response = logged_in("admin").post(_address(archive), {"name": "Drawn"}, follow=True)
     assert f"Import {job.pk} works with this dataset. Wait until it has ended" in _text(response)
     assert not DatasetDeletion.objects.exists()
+
+
+def test_an_upload_on_its_way_keeps_its_dataset(logged_in: LoggedIn, archive: Dataset) -> None:
+    sender = logged_in("staff", name="sender")
+    upload = open_upload(dataset=archive, user=sender.user)  # type: ignore[attr-defined]
+    client = logged_in("admin")
+    assert "unfinished upload" not in _text(client.get(_address(archive)))
+    for name in ("a.png", "b.png"):
+        create(sender, upload, path=name, size=2048, content=bytes(1024))
+    page = _text(client.get(_address(archive)))
+    assert "an unfinished upload by sender: 2 files, 2.0 KB are here, the last of it came" in page
+    refused = _text(client.post(_address(archive), {"name": "Drawn"}, follow=True))
+    assert "sender is sending files into this dataset. Wait until they are imported" in refused
+    assert not DatasetDeletion.objects.exists()
+    Upload.objects.update(changed_at=timezone.now() - timedelta(minutes=11))
+    assert "an unfinished upload by sender: 2 files" in _text(client.get(_address(archive)))
+    client.post(_address(archive), {"name": "Drawn"})
+    assert DatasetDeletion.objects.get().status == JobStatus.QUEUED
 
 
 def test_the_administration_leads_to_the_question(logged_in: LoggedIn, archive: Dataset) -> None:

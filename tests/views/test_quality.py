@@ -200,7 +200,8 @@ def test_a_suspect_takes_the_label_of_its_neighbours(logged_in: LoggedIn, plante
     assert planted.mislabelled.label == "chest"
     [change] = ImageChange.objects.all()
     relabel([planted.mislabelled], label="knee", user=None)
-    answer = client.post(f"{address_of(planted.dataset)}undo/", {"change": [change.pk, "x"]}, follow=True)
+    changes = [change.pk, "x", "9" * 19, "9" * 5000]
+    answer = client.post(f"{address_of(planted.dataset)}undo/", {"change": changes}, follow=True)
     assert "Nothing was undone: somebody has changed this again since." in text(answer)
     planted.mislabelled.refresh_from_db()
     assert planted.mislabelled.label == "knee"

@@ -112,6 +112,15 @@ def test_a_former_run_fills_the_form_in(logged_in: LoggedIn, archive: Dataset) -
     assert f'<option value="/srv/weights/conv1-3.safetensors" selected>{file}</option>' in page
 
 
+@pytest.mark.parametrize("number", ["9" * 18, "9" * 5000])
+def test_numbers_of_nothing_are_no_fault(logged_in: LoggedIn, archive: Dataset, number: str) -> None:
+    client = logged_in("staff")
+    assert client.get(f"/training/start/?run={number}").status_code == (404 if len(number) == 18 else 200)
+    assert client.get(f"/training/start/?dataset={number}").status_code == 200
+    assert client.post("/training/start/", filled_in(archive, datasets=number)).status_code == 400
+    assert client.post("/training/compare/", {"run": number, "version": number}).status_code == 404
+
+
 def test_files_are_chosen_from_what_is_offered_alone(logged_in: LoggedIn, archive: Dataset) -> None:
     response = logged_in("staff").post("/training/start/", filled_in(archive, weights="/etc/passwd"))
     assert response.status_code == 400

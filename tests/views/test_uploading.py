@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -12,7 +13,7 @@ from django.http import UnreadablePostError
 from django.test import Client
 from pytest_django import Settings
 
-from retrieval.models import Dataset, ImportJob, JobStatus, MedicalImage, Upload, UploadedFile
+from retrieval.models import Dataset, DatasetDeletion, ImportJob, JobStatus, MedicalImage, Upload, UploadedFile
 from retrieval.services import uploading
 from retrieval.services.uploading import append, folder_of, open_upload, path_of, remove_old_uploads
 from tests.pictures import drawn_pixels, png
@@ -50,7 +51,10 @@ def test_a_file_arrives_in_pieces(staff: Client, upload: Upload) -> None:
     assert (head["Upload-Offset"], head["Upload-Length"], head["Cache-Control"]) == ("3000", "3000", "no-store")
     file = upload.files.get()
     assert path_of(file).read_bytes() == content
-    assert staff.get(f"/uploads/{upload.uuid}/").json() == {"chest/a.png": [address, 3000, 3000]}
+    assert staff.get(f"/uploads/{upload.uuid}/").json() == {
+        "files": {"chest/a.png": [address, 3000, 3000]},
+        "finished": None,
+    }
 
 
 def test_a_piece_may_come_with_the_creation(staff: Client, upload: Upload) -> None:
@@ -96,6 +100,22 @@ def test_paths_that_cannot_be_kept_are_refused(staff: Client, upload: Upload, pa
     answer = create(staff, upload, path=path, size=1)
     assert answer.status_code == 400
     assert "rename it" in answer.content.decode()
+    assert not upload.files.exists()
+
+
+def test_an_archive_far_down_in_folders_is_refused_at_once(staff: Client, upload: Upload) -> None:
+    far = "/".join(["d" * 190] * 5)
+    answer = create(staff, upload, path=f"{far}/x.zip", size=1)
+    assert (answer.status_code, answer.content.decode()) == (400, uploading.TOO_LONG)
+    # Loose files are not the source of an import by themselves.
+    assert create(staff, upload, path=f"{far}/x.png", size=1, content=b"x").status_code == 201
+    assert staff.post(f"/uploads/{upload.uuid}/finish/").status_code == 201
+
+
+def test_more_than_the_disk_can_name_is_refused(staff: Client, upload: Upload, settings: Settings) -> None:
+    settings.UPLOAD_DIR /= "x" * 250
+    answer = create(staff, upload, path="/".join(["\N{BONE}" * 63] * 15), size=1)
+    assert (answer.status_code, answer.content.decode()) == (400, uploading.TOO_LONG)
     assert not upload.files.exists()
 
 
@@ -184,6 +204,19 @@ def test_an_incomplete_upload_is_not_imported(staff: Client, upload: Upload, rec
     assert not ImportJob.objects.exists()
 
 
+def test_a_file_that_broke_midway_is_given_up_and_the_others_are_imported(staff: Client, upload: Upload) -> None:
+    for name in ("chest/a.png", "chest/b.png"):
+        content = png(drawn_pixels(len(name)))
+        create(staff, upload, path=name, size=len(content), content=content)
+    partial = create(staff, upload, path="chest/large.png", size=10, content=b"01234")["Location"]
+    lies_at = path_of(upload.files.get(path="chest/large.png"))
+    assert staff.delete(partial).status_code == 204
+    assert not lies_at.exists()
+    assert staff.delete(partial).status_code == 404
+    assert staff.post(f"/uploads/{upload.uuid}/finish/").status_code == 201
+    assert work_on_import(ImportJob.objects.get()).total == 2
+
+
 def test_an_empty_upload_is_not_imported(staff: Client, upload: Upload) -> None:
     assert staff.post(f"/uploads/{upload.uuid}/finish/").status_code == 400
 
@@ -202,6 +235,48 @@ def test_a_colleagues_upload_is_not_found(logged_in: LoggedIn, upload: Upload, s
     assert create(colleague, upload, path="b.png", size=5).status_code == 404
     for address in (f"/uploads/{upload.uuid}/finish/", f"/uploads/{upload.uuid}/discard/"):
         assert colleague.post(address).status_code == 404
+
+
+def test_who_is_logged_out_is_told_so(staff: Client, upload: Upload) -> None:
+    address = create(staff, upload, path="a.png", size=5)["Location"]
+    staff.logout()
+    answers = [
+        staff.get(f"/uploads/{upload.uuid}/"),
+        create(staff, upload, path="b.png", size=5),
+        staff.head(address),
+        send(staff, address, content=b"hello", offset=0),
+        staff.delete(address),
+        staff.post(f"/uploads/{upload.uuid}/finish/"),
+        staff.post(f"/uploads/{upload.uuid}/discard/"),
+    ]
+    assert [answer.status_code for answer in answers] == [401] * 7
+    assert upload.files.get().received == 0
+
+
+def test_a_finished_upload_says_where_its_import_is(staff: Client, upload: Upload) -> None:
+    address = create(staff, upload, path="a.png", size=5, content=b"hello")["Location"]
+    staff.post(f"/uploads/{upload.uuid}/finish/")
+    job = ImportJob.objects.get()
+    assert staff.get(f"/uploads/{upload.uuid}/").json() == {"files": {}, "finished": job.get_absolute_url()}
+    answers = [create(staff, upload, path="b.png", size=5), staff.head(address), staff.delete(address)]
+    assert [answer.status_code for answer in answers] == [410] * 3
+    assert staff.post(f"/uploads/{upload.uuid}/discard/").status_code == 410
+    assert folder_of(upload).exists()
+
+
+def test_nothing_is_taken_for_a_dataset_on_its_way_out(staff: Client, upload: Upload, dataset: Dataset) -> None:
+    address = create(staff, upload, path="a.png", size=10, content=b"hello")["Location"]
+    DatasetDeletion.objects.create(dataset=dataset, name=dataset.name)
+    answers = [
+        staff.get(f"/uploads/{upload.uuid}/"),
+        create(staff, upload, path="b.png", size=5),
+        send(staff, address, content=b"world", offset=5),
+        staff.post(f"/uploads/{upload.uuid}/finish/"),
+    ]
+    assert {(answer.status_code, answer.content.decode()) for answer in answers} == {(410, uploading.BEING_DELETED)}
+    page = f"/admin/retrieval/dataset/{dataset.pk}/upload/"
+    assert staff.get(page)["Location"] == dataset.get_absolute_url()
+    assert not ImportJob.objects.exists()
 
 
 def test_clinicians_upload_nothing(logged_in: LoggedIn, upload: Upload) -> None:
@@ -224,7 +299,7 @@ def test_large_bodies_are_for_pieces_only(staff: Client, upload: Upload) -> None
 
 def test_options_tell_the_protocol(staff: Client, upload: Upload) -> None:
     answer = staff.options(f"/uploads/{upload.uuid}/files/")
-    assert answer["Tus-Extension"] == "creation,creation-with-upload"
+    assert answer["Tus-Extension"] == "creation,creation-with-upload,termination"
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -236,6 +311,7 @@ def test_a_piece_waits_for_the_one_before(staff: Client, upload: Upload) -> None
             cursor.execute("BEGIN")
             cursor.execute("SELECT 1 FROM retrieval_uploadedfile FOR UPDATE")
             assert send(staff, address, content=b"hello", offset=0).status_code == 423
+            assert staff.delete(address).status_code == 423
             cursor.execute("ROLLBACK")
     finally:
         other.close()
@@ -260,3 +336,20 @@ def test_the_folder_is_private(staff: Client, upload: Upload, settings: Settings
     create(staff, upload, path="chest/a.png", size=1)
     modes = [path.stat().st_mode & 0o777 for path in (path_of(upload.files.get()), settings.UPLOAD_DIR)]
     assert modes == [0o600, 0o700]
+
+
+@pytest.mark.parametrize("moment", [1, 2])
+def test_a_dataset_that_is_deleted_meanwhile_is_no_fault(staff: Client, upload: Upload, moment: int) -> None:
+    """Between the look for the upload and the row of its file, and between that row and the file's content."""
+    locks = []
+
+    def delete_before(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        if "FOR UPDATE" in sql:
+            locks.append(sql)
+            if len(locks) == moment:
+                Dataset.objects.all().delete()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(delete_before):
+        answer = create(staff, upload, path="a.png", size=5, content=b"hello")
+    assert answer.status_code == 404

@@ -14,6 +14,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from retrieval.models import JobStatus, ModelVersion
 from retrieval.services.versions import VersionRefused
+from retrieval.views.numbers import number_in
 from training.models import TrainingRun
 from training.results import class_differences, figure_differences, image_differences
 from training.services.judging import request_evaluation
@@ -93,8 +94,8 @@ def _differences(sides: list[dict[str, Any]]) -> dict[str, Any]:
 def _request_evaluation(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm("training.add_evaluation"):
         raise PermissionDenied
-    run = get_object_or_404(TrainingRun, pk=_number(request, "run"), status=JobStatus.DONE)
-    version = get_object_or_404(ModelVersion, number=_number(request, "version"))
+    run = get_object_or_404(TrainingRun, pk=number_in(request.POST.get("run", "")), status=JobStatus.DONE)
+    version = get_object_or_404(ModelVersion, number=number_in(request.POST.get("version", "")))
     try:
         request_evaluation(version=version, run=run)
     except VersionRefused as refused:
@@ -102,9 +103,3 @@ def _request_evaluation(request: HttpRequest) -> HttpResponse:
     chosen = QueryDict(mutable=True)
     chosen.update({"run": str(run.pk), **{name: request.POST.get(name, "") for name in ("a", "b")}})
     return redirect(f"{reverse('version_compare')}?{chosen.urlencode()}")
-
-
-def _number(request: HttpRequest, name: str) -> int:
-    """A number of the form, 0 where it is none: nothing has that."""
-    value = request.POST.get(name, "")
-    return int(value) if value.isdecimal() and len(value) < 10 else 0

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
+from retrieval.views.numbers import number_in
 from training.forms import RECIPE_WORDS, StartForm, initial_from
 from training.learning.recipe import DEFAULT_RECIPE, RECIPES
 from training.models import TrainingRun
@@ -56,8 +57,8 @@ def _page(request: HttpRequest, *, form: StartForm, recipe: str = "", status: in
 
 def _initial(request: HttpRequest) -> dict[str, object]:
     """?run=PK: as that run was started. Otherwise ?recipe=NAME and ?dataset=PK, as often as there are datasets."""
-    number = request.GET.get("run", "")
-    if number.isdecimal():
+    number = number_in(request.GET.get("run", ""))
+    if number is not None:
         return initial_from(get_object_or_404(TrainingRun, pk=number))
     recipe = RECIPES.get(request.GET.get("recipe", DEFAULT_RECIPE), {})
     return {**recipe, "datasets": _numbers(request.GET.getlist("dataset"))}

@@ -1,0 +1,48 @@
+// What a person chooses or drops to be sent: every file with its path, folders walked through.
+"use strict";
+{
+  const form = document.getElementById("upload");
+  const drop = document.getElementById("upload-drop");
+  const choose = (entries) => form.dispatchEvent(new CustomEvent("chosen", { detail: entries }));
+
+  form.querySelectorAll("input[type=file]").forEach((input) => {
+    // The theme of the administration would write the file's name into a field that there is not: it passes these over.
+    input.hasChangeListener = true;
+    input.addEventListener("change", () => {
+      choose([...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
+    });
+  });
+
+  // A dropped folder tells its entries in portions.
+  const entriesOf = async (folder) => {
+    const reader = folder.createReader();
+    const all = [];
+    for (;;) {
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!some.length) return all;
+      all.push(...some);
+    }
+  };
+  const filesOf = async (entry) => {
+    if (entry.isFile) {
+      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      return [{ file, path: entry.fullPath.slice(1) }];
+    }
+    const found = [];
+    for (const each of await entriesOf(entry)) found.push(...await filesOf(each));
+    return found;
+  };
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  drop.addEventListener("dragenter", () => drop.classList.add("is-over"));
+  drop.addEventListener("dragleave", () => drop.classList.remove("is-over"));
+  document.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    drop.classList.remove("is-over");
+    if (drop.hidden) return;
+    // The list is empty after the first wait.
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    const found = [];
+    for (const entry of entries) found.push(...await filesOf(entry));
+    choose(found);
+  });
+}

@@ -2,17 +2,20 @@
 
 The profile says what must go, by the tables of dicom-anonymizer. Its own walk is not used: it looks at the top level
 only, and draws new UIDs by chance. What the profile leaves is kept by what it is: numbers, the tables and coded
-strings that a picture needs to be shown, and UIDs in mapped form. No free text stays, wherever it stands.
+strings that a picture needs to be shown, and UIDs in mapped form. No free text stays, wherever it stands, be it in the
+pixel data.
 """
 
 import io
 import os
 import re
+import struct
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as profile
 from pydicom import dcmread
-from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_VM, dictionary_VR, keyword_for_tag, tag_for_keyword
 from pydicom.dataelem import DataElement, empty_value_for_VR
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomFileLike
@@ -21,11 +24,14 @@ from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, UID_dictionary
 
+from retrieval.imaging.clean_codes import is_code
+from retrieval.imaging.clean_pixels import encapsulated_pieces, native_pieces
+from retrieval.imaging.clean_tables import LUT_SEQUENCES, keep_lut, kept_tables
 from retrieval.imaging.dicom import pixel_options
-from retrieval.imaging.dicom_damage import check_complete, refusing_damage
+from retrieval.imaging.dicom_damage import UNDEFINED_LENGTH, check_complete, refusing_damage
 from retrieval.imaging.dicom_stream import is_deflated, plain_stream
 from retrieval.imaging.limits import Limits
-from retrieval.imaging.stored_form import Piece, Span
+from retrieval.imaging.stored_form import Piece, Span, length_of
 from retrieval.imaging.uids import mapped_uid
 
 Rule = tuple[int, ...]
@@ -35,41 +41,44 @@ _EMPTIED = {*profile.Z_TAGS, *profile.Z_D_TAGS, *profile.X_Z_TAGS, *profile.X_Z_
 _REMOVED = {*profile.D_TAGS, *profile.X_TAGS, *profile.X_D_TAGS}
 _MASKED = [rule for rule in _EMPTIED | _REMOVED if len(rule) == 4]
 _TEXTS = ("AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UT")
-_NUMBERS = ("AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV")
+_NUMBERS = ("FD", "FL", "SL", "SS", "SV", "UL", "US", "UV")
 _WRITTEN_NUMBER = re.compile(r"[-+0-9.eE]*")
-_CODE = re.compile(r"[A-Z0-9_ ]{0,16}")
-_CODES = {
-    *("Modality", "BodyPartExamined", "ViewPosition", "Laterality", "ImageLaterality", "FrameLaterality"),
-    *("PhotometricInterpretation", "BurnedInAnnotation", "PresentationLUTShape", "VOILUTFunction"),
-    *("PixelIntensityRelationship", "PatientOrientation", "LossyImageCompression"),
-}
-_COLOURS = ("Red", "Green", "Blue", "Alpha")
-_TABLES = {
-    *(f"{colour}PaletteColorLookupTableData" for colour in _COLOURS),
-    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
-    *("LUTData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
-}
 _METHOD = "PS3.15 Basic Profile, and no free text"
 _UNCLEAN = "what is written in it besides its picture cannot be removed"
 
 
 def dicom_pieces(path: Path, *, limits: Limits, uid_key: str) -> list[Piece]:
-    """Return a new header, and the element of the pixel data as it is. Nothing after it is kept."""
+    """Return a new header, and the pixels as they are. Nothing after them is kept."""
     with path.open("rb") as file, refusing_damage(_UNCLEAN):
         stream = plain_stream(file, limits=limits)
         dataset = dcmread(stream, stop_before_pixels=True, force=True)
-        start = stream.tell()
         options = pixel_options(stream, dataset=dataset)
-        length = stream.tell() - start + check_complete(stream, options=options)
+        check_complete(stream, options=options)
+        encapsulated = options["transfer_syntax_uid"].is_encapsulated
+        pixels = (encapsulated_pieces if encapsulated else native_pieces)(stream, options=options)
+        tables = kept_tables(dataset, encapsulated=encapsulated)
         clean(dataset, uid_key=uid_key)
+        for table in tables:
+            dataset.add(table)
         _describe(dataset)
         header = _written(dataset, uid_key=uid_key)
+        header += _pixel_header(dataset, options=options, length=None if encapsulated else length_of(pixels))
         if is_deflated(file):
-            stream.seek(start)
-            return [header, stream.read(length)]
+            return [header, *(_read(stream, piece) for piece in pixels)]
         # A stream with a file header of ours is longer than the file, but it ends with the same bytes.
         moved = path.stat().st_size - stream.seek(0, os.SEEK_END)
-        return [header, Span(start + moved, length)]
+        return [header, *(_moved(piece, by=moved) for piece in pixels)]
+
+
+def _read(stream: BinaryIO, piece: Piece) -> bytes:
+    if isinstance(piece, bytes):
+        return piece
+    stream.seek(piece.offset)
+    return stream.read(piece.length)
+
+
+def _moved(piece: Piece, *, by: int) -> Piece:
+    return Span(piece.offset + by, piece.length) if isinstance(piece, Span) else piece
 
 
 def clean(dataset: Dataset, *, uid_key: str) -> None:
@@ -98,6 +107,8 @@ def _cleaned(element: DataElement, *, uid_key: str) -> DataElement | None:
         return DataElement(tag, element.VR, empty_value_for_VR(element.VR))
     if rule in _EMPTIED | _REMOVED:
         return None
+    if keyword in LUT_SEQUENCES:
+        return keep_lut(element)
     if element.VR == "SQ":
         for item in element.value:
             clean(item, uid_key=uid_key)
@@ -118,16 +129,20 @@ def _rule(tag: BaseTag) -> Rule:
 
 
 def _says_nothing(element: DataElement, *, keyword: str) -> bool:
-    """Tell whether the value can only be a number, a table of them, or a code of those that are kept."""
-    if element.VR in _NUMBERS or keyword in _TABLES:
-        return True
+    """Tell whether the value can only be a few numbers, or codes that the standard defines."""
+    if element.VR == "AT":
+        return all(dictionary_has_tag(tag) for tag in _values(element))
+    if element.VR in _NUMBERS:
+        # A list of numbers without an end has room for any text.
+        most = dictionary_VM(element.tag).rpartition("-")[2]
+        return most.isdecimal() and len(_values(element)) <= int(most)
     texts = [str(value) for value in _values(element)]
     if element.VR in ("DS", "IS"):
         return all(_WRITTEN_NUMBER.fullmatch(text.strip()) for text in texts)
-    return keyword in _CODES and all(_CODE.fullmatch(text) for text in texts)
+    return all(is_code(text, keyword=keyword) for text in texts)
 
 
-def _values(element: DataElement) -> list[object]:
+def _values(element: DataElement) -> list[Any]:
     if element.value is None:
         return []
     return list(element.value) if isinstance(element.value, MultiValue | list) else [element.value]
@@ -143,6 +158,16 @@ def _describe(dataset: Dataset) -> None:
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = _METHOD
     dataset.LongitudinalTemporalInformationModified = "REMOVED"
+
+
+def _pixel_header(dataset: Dataset, *, options: dict[str, Any], length: int | None) -> bytes:
+    """Return what stands before the pixels (PS3.5, 7.1); without a length they end with a delimiter."""
+    implicit, little = dataset.original_encoding
+    order = "<" if little else ">"
+    tag = BaseTag(tag_for_keyword(options["pixel_keyword"]) or 0)
+    representation = b"" if implicit else options["pixel_vr"].encode("ascii") + b"\0\0"
+    stated = UNDEFINED_LENGTH if length is None else length
+    return struct.pack(f"{order}HH", tag.group, tag.element) + representation + struct.pack(f"{order}I", stated)
 
 
 def _written(dataset: Dataset, *, uid_key: str) -> bytes:

@@ -9,18 +9,24 @@ from dataclasses import dataclass
 from mmap import mmap
 from typing import Literal
 
-from retrieval.imaging.stored_form import Piece, Span
+from retrieval.imaging.clean_jpeg import jpeg_edits
+from retrieval.imaging.stored_form import Piece, Span, edited, length_of
 
-# TIFF 6.0: sizes, compression, photometry, strips and tiles, palette, sample format, tables of JPEG. Numbers only.
+_MANY = 2**32
+# TIFF 6.0: sizes, compression, photometry, strips and tiles, palette, sample format, tables of JPEG. Numbers only, and
+# no more of them than there can be: a list without an end has room for any text.
 _NEEDED = {
-    *(254, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 292, 293, 296, 301, 317),
-    *(318, 319, 320, 322, 323, 324, 325, 332, 336, 338, 339, 340, 341, 347, 529, 530, 531, 532),
+    **dict.fromkeys((254, 256, 257, 259, 262, 266, 274, 277, 278, 282, 283, 284, 292, 293, 296, 317, 322, 323, 332), 1),
+    **dict.fromkeys((258, 338, 339), 8),
+    **dict.fromkeys((273, 279, 324, 325, 347), _MANY),
+    **{320: 3 * 2**16, 529: 3, 530: 2, 531: 1, 532: 6},
 }
 _WIDTHS = {1: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8}
 _UNDEFINED, _JPEG_TABLES = 7, 347
 # Where the pixels lie: strips and tiles, and the lengths of them.
 _PIXELS = ((273, 279), (324, 325))
-_COMPRESSION, _OLD_JPEG = 259, 6
+_TILE_OFFSETS = 324
+_COMPRESSION, _UNCOMPRESSED, _OLD_JPEG, _JPEG = 259, 1, 6, 7
 _MOST_DIRECTORIES = 100_000
 
 
@@ -35,6 +41,37 @@ class _Layout:
     @property
     def entry(self) -> int:
         return 4 + 2 * self.offset
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """The strips or tiles of a page: how many there are in a plane, their rows, the rows of all, bytes of a row."""
+
+    planes: int
+    in_plane: int
+    rows: int
+    height: int
+    row: int
+
+    @classmethod
+    def of(cls, numbers: dict[int, list[int]], *, tiled: bool) -> "_Parts":
+        width, height = numbers[256][0], numbers[257][0]
+        samples, bits = numbers.get(277, [1])[0], numbers.get(258, [1])
+        planes = samples if numbers.get(284) == [2] else 1
+        pixel = max(bits) * (1 if planes > 1 else samples)
+        if tiled:
+            across, rows = numbers[322][0], numbers[323][0]
+            in_plane = -(-width // across) * -(-height // rows)
+            return cls(planes=planes, in_plane=in_plane, rows=rows, height=in_plane * rows, row=-(-across * pixel // 8))
+        rows = min(numbers.get(278, [height])[0], height)
+        in_plane = -(-height // rows)
+        return cls(planes=planes, in_plane=in_plane, rows=rows, height=height, row=-(-width * pixel // 8))
+
+    def bytes_of(self, index: int) -> int:
+        """Return the most that the part takes without compression. Raises ValueError when there is no such part."""
+        if index >= self.planes * self.in_plane:
+            raise ValueError("It has more strips than it needs.")
+        return self.row * min(self.rows, self.height - index % self.in_plane * self.rows)
 
 
 def tiff_pieces(data: mmap) -> list[Piece]:
@@ -60,7 +97,7 @@ def _keep_directory(data: mmap, *, at: int, layout: _Layout, kept: list[tuple[in
     for position in range(start, min(end, len(data)), layout.entry):
         entry = data[position : position + layout.entry]
         tag, kind, count = (int.from_bytes(entry[a:b], layout.order) for a, b in ((0, 2), (2, 4), (4, -layout.offset)))
-        if tag not in _NEEDED or kind not in _WIDTHS or (kind == _UNDEFINED) != (tag == _JPEG_TABLES):
+        if count > _NEEDED.get(tag, 0) or kind not in _WIDTHS or (kind == _UNDEFINED) != (tag == _JPEG_TABLES):
             continue
         length, value = count * _WIDTHS[kind], entry[-layout.offset :]
         if length <= layout.offset:
@@ -69,20 +106,39 @@ def _keep_directory(data: mmap, *, at: int, layout: _Layout, kept: list[tuple[in
         else:
             where = int.from_bytes(value, layout.order)
             raw = data[where : where + length]
-            kept.append((where, Span(where, length)))
+            is_jpeg = tag == _JPEG_TABLES
+            kept.extend(_jpeg_pieces(data, offset=where, length=length) if is_jpeg else [(where, Span(where, length))])
         entries.append(entry)
         numbers[tag] = _numbers(raw, width=_WIDTHS[kind], layout=layout)
     kept.append((at, len(entries).to_bytes(layout.count, layout.order) + b"".join(entries) + following))
-    kept.extend(_pixel_spans(numbers))
+    kept.extend(_pixel_pieces(data, numbers=numbers))
     return int.from_bytes(following, layout.order)
 
 
-def _pixel_spans(numbers: dict[int, list[int]]) -> Iterator[tuple[int, Piece]]:
-    if numbers.get(_COMPRESSION) == [_OLD_JPEG]:
+def _pixel_pieces(data: mmap, *, numbers: dict[int, list[int]]) -> Iterator[tuple[int, Piece]]:
+    compression = numbers.get(_COMPRESSION)
+    if compression == [_OLD_JPEG]:
         raise ValueError("Its pixels lie where only its decoder knows.")
     for offsets, lengths in _PIXELS:
-        for offset, length in zip(numbers.get(offsets, ()), numbers.get(lengths, ()), strict=True):
-            yield offset, Span(offset, length)
+        places = list(zip(numbers.get(offsets, ()), numbers.get(lengths, ()), strict=True))
+        if not places:
+            continue
+        parts = _Parts.of(numbers, tiled=offsets == _TILE_OFFSETS)
+        for index, (offset, length) in enumerate(places):
+            most = parts.bytes_of(index)
+            if compression == [_JPEG]:
+                yield from _jpeg_pieces(data, offset=offset, length=length)
+            else:
+                yield offset, Span(offset, min(length, most) if compression == [_UNCOMPRESSED] else length)
+
+
+def _jpeg_pieces(data: mmap, *, offset: int, length: int) -> Iterator[tuple[int, Piece]]:
+    """Yield a strip, a tile or the tables of JPEG, emptied as frames of DICOM files are."""
+    edits = ((offset + at, replacement) for at, replacement in jpeg_edits(data[offset : offset + length]))
+    at = offset
+    for piece in edited(Span(offset, length), edits=edits):
+        yield at, piece
+        at += length_of([piece])
 
 
 def _numbers(raw: bytes, *, width: int, layout: _Layout) -> list[int]:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from retrieval.imaging.errors import FileRefused
+from retrieval.imaging.stored_form import Span
 
-_UNDEFINED_LENGTH = 0xFFFFFFFF
+UNDEFINED_LENGTH = 0xFFFFFFFF
 # Item and Sequence Delimitation Item, as read in little endian (PS3.5, A.4).
 _ITEM, _DELIMITER = 0xE000FFFE, 0xE0DDFFFE
 _INCOMPLETE = "a part of its picture data is missing"
@@ -32,39 +33,44 @@ def refusing_damage(what: str) -> Iterator[None]:
         raise damaged(what) from error
 
 
-def check_complete(stream: BinaryIO, *, options: dict[str, Any]) -> int:
-    """Refuse pixel data that was cut off, else return its bytes; the stream is at the first one, and is left there."""
+def check_complete(stream: BinaryIO, *, options: dict[str, Any]) -> None:
+    """Refuse pixel data that was cut off; the stream is at the first byte of it, and is left there."""
+    if options["transfer_syntax_uid"].is_encapsulated:
+        read_fragments(stream)
+        return
     start = stream.tell()
     left = stream.seek(0, os.SEEK_END) - start
     stream.seek(start)
-    if options["transfer_syntax_uid"].is_encapsulated:
-        _check_fragments(stream, left=left)
-        end = stream.tell()
-        stream.seek(start)
-        return end - start
-    if options["pixel_length"] == _UNDEFINED_LENGTH or min(options["pixel_length"], left) < _needed(options):
+    if options["pixel_length"] == UNDEFINED_LENGTH or min(options["pixel_length"], left) < native_length(options):
         raise damaged(_INCOMPLETE)
-    return min(options["pixel_length"], left)
 
 
-def _needed(options: dict[str, Any]) -> int:
-    """Return the bytes that uncompressed frames take (PS3.3, C.7.6.3)."""
+def native_length(options: dict[str, Any]) -> int:
+    """Return the bytes that uncompressed frames take, without padding (PS3.3, C.7.6.3)."""
     bits = options["rows"] * options["columns"] * options["samples_per_pixel"] * options["bits_allocated"]
-    share = 2 / 3 if options["photometric_interpretation"] == "YBR_FULL_422" else 1
-    return math.ceil(bits * int(options["number_of_frames"]) / 8 * share)
+    bits *= int(options["number_of_frames"])
+    if options["photometric_interpretation"] == "YBR_FULL_422":
+        return math.ceil(bits * 2 / 24)
+    return math.ceil(bits / 8)
 
 
-def _check_fragments(stream: BinaryIO, *, left: int) -> None:
-    """Walk the fragments to the delimiter that ends them (PS3.5, A.4): a decoder may draw half a frame unasked.
+def read_fragments(stream: BinaryIO) -> list[Span]:
+    """Return where the contents of the items of encapsulated pixel data lie (PS3.5, A.4), the offset table's first.
 
-    The stream is left behind the delimiter.
+    Refuses data that breaks off before the delimiter that ends it: a decoder may draw half a frame unasked.
     """
-    while left >= 8:
+    start = stream.tell()
+    end = stream.seek(0, os.SEEK_END)
+    fragments: list[Span] = []
+    at = start
+    while end - at >= 8:
+        stream.seek(at)
         tag, length = struct.unpack("<II", stream.read(8))
-        left -= 8 + length
         if tag == _DELIMITER:
-            return
+            stream.seek(start)
+            return fragments
         if tag != _ITEM:
             break
-        stream.seek(length, os.SEEK_CUR)
+        fragments.append(Span(at + 8, length))
+        at += 8 + length
     raise damaged(_INCOMPLETE)

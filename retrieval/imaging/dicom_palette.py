@@ -14,7 +14,7 @@ def palette_levels(pixels: np.ndarray, *, dataset: Dataset) -> np.ndarray:
 
     Raises KeyError, AttributeError or ValueError when the palette is missing or malformed.
     """
-    if "SegmentedRedPaletteColorLookupTableData" in dataset:
+    if "RedPaletteColorLookupTableData" not in dataset:
         return _to_eight_bits(apply_color_lut(pixels, dataset)[..., :3])
     entries, first, _ = (int(number) for number in dataset["RedPaletteColorLookupTableDescriptor"].value)
     tables = np.stack([_table(dataset, colour=colour, entries=entries or 2**16) for colour in _COLOURS], axis=-1)

@@ -1,7 +1,7 @@
 """What of a file is stored: pieces of it as they are, and between them bytes that replace what had to go."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ class Span:
 
 
 Piece = Span | bytes
+# Where something has to go, and what stands there instead, byte for byte: nothing else moves.
+Edit = tuple[int, bytes]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class StoredForm:
 
     @property
     def size(self) -> int:
-        return sum(piece.length if isinstance(piece, Span) else len(piece) for piece in self.pieces)
+        return length_of(self.pieces)
 
     def sha256(self) -> str:
         digest = hashlib.sha256()
@@ -47,6 +49,27 @@ class StoredForm:
                 while left and (chunk := file.read(min(left, _CHUNK))):
                     yield chunk
                     left -= len(chunk)
+
+
+def length_of(pieces: Iterable[Piece]) -> int:
+    return sum(piece.length if isinstance(piece, Span) else len(piece) for piece in pieces)
+
+
+def edited(span: Span, *, edits: Iterable[Edit]) -> Iterator[Piece]:
+    """Yield the span's pieces with the edits in place, which come in their order, by their offset in the file.
+
+    Raises ValueError when one lies upon another.
+    """
+    at, end = span.offset, span.offset + span.length
+    for offset, replacement in edits:
+        if offset < at:
+            raise ValueError("What should go there goes already.")
+        if offset > at:
+            yield Span(at, offset - at)
+        yield replacement
+        at = offset + len(replacement)
+    if end > at:
+        yield Span(at, end - at)
 
 
 def as_it_is(path: Path) -> StoredForm:

@@ -8,6 +8,8 @@ import pytest
 from retrieval.imaging import Decoder, FileRefused, Rendering
 
 Decode = Callable[..., list[Rendering]]
+Clean = Callable[[bytes], bytes]
+KEY = "key of these tests"
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +26,21 @@ def decode(decoder: Decoder, tmp_path: Path) -> Decode:
         path = tmp_path / "file"
         path.write_bytes(content)
         return list(decoder.render(path, **how))
+
+    return from_bytes
+
+
+@pytest.fixture
+def clean(decoder: Decoder, tmp_path: Path) -> Clean:
+    """What is stored of bytes, by way of a file."""
+
+    def from_bytes(content: bytes) -> bytes:
+        path = tmp_path / "unclean"
+        path.write_bytes(content)
+        form = decoder.clean(path, uid_key=KEY)
+        stored = b"".join(form.chunks())
+        assert form.size == len(stored)
+        return stored
 
     return from_bytes
 

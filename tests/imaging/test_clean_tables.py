@@ -1,0 +1,169 @@
+"""Tables, codes and numbers of a DICOM file: those stay that its picture is shown by, and no more of them than that."""
+
+import io
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from tests.imaging.conftest import Clean, Decode
+from tests.imaging.files import dataset_of, lut, ramp, written
+
+MARK = b"MARKEDMARKED"
+SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
+MARK_AS_WORDS = {syntax: np.frombuffer(MARK, ">u2" if syntax == ExplicitVRBigEndian else "<u2") for syntax in SYNTAXES}
+
+
+def _cleaned(dataset: Dataset, *, clean: Clean, decode: Decode) -> Dataset:
+    """Clean a marked file, which must lose its marks and look as before; return what is stored."""
+    unclean = written(dataset)
+    stored = clean(unclean)
+    assert MARK in unclean
+    assert MARK[:6] not in stored
+    assert [one.pixel_sha256 for one in decode(stored)] == [one.pixel_sha256 for one in decode(unclean)]
+    return dcmread(io.BytesIO(stored))
+
+
+def _marked_lut(syntax: str, *, entries: int = 16) -> Sequence:
+    """A LUT with more entries than its descriptor says, and another one."""
+    items = [
+        *lut([4095 - 255 * entry for entry in range(entries)], first=1000, bits=12),
+        *lut([int(word) for word in MARK_AS_WORDS[syntax]], first=0, bits=16),
+    ]
+    items[0].LUTData = [*items[0].LUTData, *map(int, MARK_AS_WORDS[syntax])]
+    items[0].LUTExplanation = MARK.decode()
+    return Sequence(items)
+
+
+@pytest.mark.parametrize("keyword", ["ModalityLUTSequence", "VOILUTSequence"])
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_luts_keep_the_entries_that_they_say_they_have(
+    clean: Clean, decode: Decode, *, syntax: str, keyword: str
+) -> None:
+    dataset = dataset_of(ramp(high=1200, dtype="uint16"), syntax=syntax, **{keyword: _marked_lut(syntax)})
+    stored = _cleaned(dataset, clean=clean, decode=decode)
+    (item,) = stored[keyword].value
+    assert item.LUTDescriptor == [16, 1000, 12]
+    assert {element.keyword for element in item} == {"LUTDescriptor", "LUTData"}
+
+
+def test_luts_of_single_frames_are_cut_too(clean: Clean, decode: Decode) -> None:
+    inner, group = Dataset(), Dataset()
+    inner.VOILUTSequence = _marked_lut(ExplicitVRLittleEndian)
+    group.FrameVOILUTSequence = Sequence([inner])
+    dataset = dataset_of(ramp(high=1200, dtype="uint16"), PerFrameFunctionalGroupsSequence=Sequence([group]))
+    _cleaned(dataset, clean=clean, decode=decode)
+
+
+@pytest.mark.parametrize("entries", [15, 16])
+def test_luts_of_bytes_are_cut_too(clean: Clean, decode: Decode, *, entries: int) -> None:
+    item = Dataset()
+    item.LUTDescriptor = [entries, 1000, 8]
+    item.add_new("LUTData", "OW", bytes(range(0, 10 * entries, 10)) + MARK + bytes(entries % 2))
+    _cleaned(dataset_of(ramp(high=1200, dtype="uint16"), VOILUTSequence=Sequence([item])), clean=clean, decode=decode)
+
+
+def test_an_incomplete_lut_stays_one(clean: Clean, decode: Decode) -> None:
+    items = _marked_lut(ExplicitVRLittleEndian)
+    del items[0].LUTDescriptor
+    stored = _cleaned(dataset_of(ramp(high=1200, dtype="uint16"), VOILUTSequence=items), clean=clean, decode=decode)
+    assert len(stored.VOILUTSequence) == 1
+
+
+@pytest.mark.parametrize("keyword", ["PresentationLUTSequence", "SourceImageSequence"])
+def test_luts_that_are_never_looked_up_go(clean: Clean, decode: Decode, *, keyword: str) -> None:
+    dataset = dataset_of(ramp(), **{keyword: _marked_lut(ExplicitVRLittleEndian)})
+    _cleaned(dataset, clean=clean, decode=decode)
+
+
+COLOURS = ("Red", "Green", "Blue")
+
+
+def _palette(*, bits: int, beyond: bytes = MARK, entries: int = 255) -> dict[str, object]:
+    kind = "<u2" if bits == 16 else "u1"
+    rising = np.linspace(0, 2**bits - 1, entries).astype(kind)
+    return {
+        f"{colour}PaletteColorLookupTable{part}": value
+        for place, colour in enumerate(COLOURS)
+        for part, value in (
+            ("Descriptor", [entries, 0, bits]),
+            ("Data", np.roll(rising, 50 * place).tobytes() + beyond + bytes(entries % 2 if bits == 8 else 0)),
+        )
+    }
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_palettes_keep_the_entries_that_they_say_they_have(clean: Clean, decode: Decode, *, bits: int) -> None:
+    dataset = dataset_of(ramp(), **_palette(bits=bits), PhotometricInterpretation="PALETTE COLOR")
+    stored = _cleaned(dataset, clean=clean, decode=decode)
+    assert len(stored.RedPaletteColorLookupTableData) == (256 if bits == 8 else 510)
+
+
+def test_palettes_that_are_never_looked_up_go(clean: Clean, decode: Decode) -> None:
+    stored = _cleaned(dataset_of(ramp(), **_palette(bits=16)), clean=clean, decode=decode)
+    assert "RedPaletteColorLookupTableData" not in stored
+
+
+def test_beside_a_palette_no_other_form_of_it_is_kept(clean: Clean, decode: Decode) -> None:
+    others = {f"Segmented{colour}PaletteColorLookupTableData": MARK for colour in COLOURS}
+    others |= {"AlphaPaletteColorLookupTableData": MARK}
+    palette = _palette(bits=16, beyond=b"")
+    dataset = dataset_of(ramp(), **palette, **others, PhotometricInterpretation="PALETTE COLOR")
+    _cleaned(dataset, clean=clean, decode=decode)
+
+
+def _stored(clean: Clean, **elements: object) -> Dataset:
+    return dcmread(io.BytesIO(clean(written(dataset_of(ramp(), **elements)))))
+
+
+@pytest.mark.parametrize("value", [["L", "P"], ["HAR", "F"], ["LE", "CRD"], ["RTV", "CD"], ["", ""]])
+def test_orientations_stay(clean: Clean, *, value: list[str]) -> None:
+    assert list(_stored(clean, PatientOrientation=value).PatientOrientation) == value
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("value", ["MARKED", ["MARKED", "L"], ["L", "SMITH"], ["APRL", "F"], ["LEXRT", "F"], "l p"])
+def test_orientations_that_are_none_go(clean: Clean, *, value: object) -> None:
+    assert "PatientOrientation" not in _stored(clean, PatientOrientation=value)
+
+
+CODES = {
+    "Modality": "MR",
+    "BodyPartExamined": "CSPINE",
+    "ViewPosition": "PA",
+    "Laterality": "L",
+    "ImageLaterality": "B",
+    "FrameLaterality": "U",
+    "BurnedInAnnotation": "NO",
+    "PresentationLUTShape": "INVERSE",
+    "VOILUTFunction": "SIGMOID",
+    "PixelIntensityRelationship": "LOG",
+    "LossyImageCompression": "01",
+}
+
+
+def test_codes_of_the_standard_stay_and_other_words_go(clean: Clean) -> None:
+    stored = _stored(clean, **CODES)
+    assert {keyword: stored[keyword].value for keyword in CODES} == CODES
+    words = _stored(clean, **dict.fromkeys(CODES, "SMITH"))
+    assert not [keyword for keyword in CODES if keyword in words]
+
+
+def test_numbers_without_an_end_go_and_those_of_a_kind_stay(clean: Clean) -> None:
+    words = [int(word) for word in np.frombuffer(MARK, "<u4")]
+    stored = _stored(
+        clean,
+        DimensionIndexValues=words,
+        SliceVector=[int(word) for word in np.frombuffer(MARK, "<u2")],
+        FrameIncrementPointer=[0x00181063, 0x00540080],
+        ImagePositionPatient=[1, 2, 3],
+        PixelPaddingValue=7,
+    )
+    assert "DimensionIndexValues" not in stored
+    assert "SliceVector" not in stored
+    assert list(stored.FrameIncrementPointer) == [0x00181063, 0x00540080]
+    assert (stored.ImagePositionPatient, stored.PixelPaddingValue) == ([1, 2, 3], 7)
+    assert "FrameIncrementPointer" not in _stored(clean, FrameIncrementPointer=words)

@@ -21,6 +21,11 @@
   document.addEventListener("click", follow);
   document.addEventListener("keydown", follow);
 
+  // The theme looks at the system's choice only once.
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (event) => {
+    if (read() === "auto") document.documentElement.classList.toggle("dark", event.matches);
+  });
+
   // What the theme makes a switch of is to be reached by the keyboard too.
   const SWITCHES = "a[x-on\\:click]:not([href]), span[x-on\\:click], div[x-on\\:click].cursor-pointer, h2[x-on\\:click]";
   // Icons are words in a font of pictures, "database", which are not to be read out. What has nothing else needs a name.

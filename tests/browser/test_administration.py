@@ -74,6 +74,10 @@ def test_every_page_is_whole_and_quiet(site: LiveSite, open_page: OpenPage, them
 def test_one_switch_of_the_theme_serves_both(open_page: OpenPage) -> None:
     page = open_page("admin", theme="dark")
     page.goto("/admin/")
+    page.emulate_media(color_scheme="light")
+    expect(page.locator("html")).not_to_have_class("dark")
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("html")).to_have_class("dark")
     page.locator("#nav-sidebar div[role=button]").last.press("Enter")
     page.get_by_text("Light", exact=True).click()
     expect(page.locator("html")).not_to_have_class("dark")

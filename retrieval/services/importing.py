@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from retrieval.imaging import ArchiveLimits, FileRefused, ManifestRefused, Member, Source, in_order, open_source
 from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion, StoredFile, Upload
 from retrieval.services import jobs
-from retrieval.services.indexing import create_index_job
+from retrieval.services.indexing import have_missing_embedded
 from retrieval.services.storing import Incoming, decode_and_store, keep_original, remove_unneeded
 from retrieval.storage import NO_SPACE, work_folder
 
@@ -113,8 +113,8 @@ def embed_what_ended_imports_stored() -> None:
 def _have_embedded() -> None:
     """Where no version is active, the one that is next put into service has embedded what it lacks."""
     version = ModelVersion.objects.active()
-    if version and MedicalImage.objects.without_embedding(version).exists():
-        create_index_job(version=version, publish=True)
+    if version:
+        have_missing_embedded(version)
 
 
 class _Import:

@@ -43,6 +43,12 @@ def create_index_job(*, version: ModelVersion, publish: bool, between: tuple[int
     return job
 
 
+def have_missing_embedded(version: ModelVersion) -> None:
+    """Have workers embed what the version lacks, if it lacks any. Raises VersionRetired."""
+    if MedicalImage.objects.without_embedding(version).exists():
+        create_index_job(version=version, publish=True)
+
+
 def index_batch(batch: IndexBatch) -> None:
     """Embed the images of a claimed batch that have no embedding yet."""
     version = batch.index_job.model_version

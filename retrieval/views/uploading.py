@@ -42,8 +42,8 @@ def speaks_tus(view: View) -> View:
             response = view(request, *arguments, **named)
         except UploadRefused as refused:
             response = _plain(str(refused), status=410 if isinstance(refused, UploadOver) else 400)
-        except ObjectDoesNotExist:
-            # Deleted between two statements.
+        except (ObjectDoesNotExist, FileNotFoundError):
+            # Deleted between two statements; or killed while a file was given up, before its row went.
             response = _plain(GONE, status=404)
         except OperationalError:
             # The connection before this one broke, and the site has not noticed yet.

@@ -217,6 +217,14 @@ def test_a_file_that_broke_midway_is_given_up_and_the_others_are_imported(staff:
     assert work_on_import(ImportJob.objects.get()).total == 2
 
 
+def test_a_file_that_was_half_given_up_is_no_fault(staff: Client, upload: Upload) -> None:
+    """The process that removed it was killed before its row went."""
+    address = create(staff, upload, path="large.png", size=10, content=b"01234")["Location"]
+    path_of(upload.files.get()).unlink()
+    assert send(staff, address, offset=5, content=b"56789").status_code == 404
+    assert staff.delete(address).status_code == 204
+
+
 def test_an_empty_upload_is_not_imported(staff: Client, upload: Upload) -> None:
     assert staff.post(f"/uploads/{upload.uuid}/finish/").status_code == 400
 

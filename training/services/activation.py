@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from retrieval.models import JobStatus, MedicalImage, ModelVersion
-from retrieval.services.indexing import create_index_job
+from retrieval.services.indexing import have_missing_embedded
 from retrieval.services.versions import activate_model_version, roll_back
 from training.models import Evaluation
 
@@ -14,23 +14,20 @@ NAMED = 5
 
 
 def put_into_service(version: ModelVersion) -> ModelVersion | None:
-    """Activate it and return the version before. Raises as activate_model_version does."""
+    """Activate it and return the version before. Raises as activate_model_version does.
+
+    Imports embed for the active version alone: one that was not lacks what came, or was released, meanwhile.
+    """
     before = activate_model_version(version)
-    _have_rest_embedded(version)
+    have_missing_embedded(version)
     return before
 
 
 def go_back() -> ModelVersion:
     """Activate the version before and return it. Raises VersionRefused."""
     version = roll_back()
-    _have_rest_embedded(version)
+    have_missing_embedded(version)
     return version
-
-
-def _have_rest_embedded(version: ModelVersion) -> None:
-    """Imports embed for the active version alone: one that was not lacks what came, or was released, meanwhile."""
-    if MedicalImage.objects.without_embedding(version).exists():
-        create_index_job(version=version, publish=True)
 
 
 def objections(version: ModelVersion) -> list[str]:

@@ -1,14 +1,21 @@
 """One decoding process for all tests of this folder, but for those that kill theirs."""
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian as Deflated
 
 from retrieval.imaging import Decoder, FileRefused, Rendering
+from tests.imaging.files import written
+from tests.imaging.marks import MARK
 
 Decode = Callable[..., list[Rendering]]
 Clean = Callable[[bytes], bytes]
+Check = Callable[[Dataset], Dataset]
 KEY = "key of these tests"
 
 
@@ -43,6 +50,21 @@ def clean(decoder: Decoder, tmp_path: Path) -> Clean:
         return stored
 
     return from_bytes
+
+
+@pytest.fixture
+def check(clean: Clean, decode: Decode) -> Check:
+    """Clean a marked file; it must lose its marks and nothing else. Returns what is stored."""
+
+    def of(dataset: Dataset) -> Dataset:
+        unclean = written(dataset)
+        stored = clean(unclean)
+        assert MARK in unclean or dataset.file_meta.TransferSyntaxUID == Deflated
+        assert MARK[:4] not in stored
+        assert [one.pixel_sha256 for one in decode(stored)] == [one.pixel_sha256 for one in decode(unclean)]
+        return dcmread(io.BytesIO(stored))
+
+    return of
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What stands in a DICOM file's pixel data besides the picture goes, and the picture stays as it is shown."""
 
-import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,6 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
-    JPEGBaseline8Bit,
     RLELossless,
 )
 from pydicom.uid import (
@@ -27,41 +25,18 @@ from pydicom.uid import (
 
 from retrieval.imaging import FileRefused
 from tests.bad_inputs import index_of, is_readable
-from tests.imaging.conftest import Clean, Decode
+from tests.imaging.conftest import Check, Clean, Decode
 from tests.imaging.files import colours, dataset_of, ramp, saved, written
-
-MARK = b"MARKEDMARKED"
-GREY = ramp(rows=64, columns=64)
-APPENDED = [b"", MARK, b"\xff\xd8\xff\xfe\0\x0e" + MARK, b"\0" * 9 + MARK]
-Check = Callable[[Dataset], Dataset]
-
-
-@pytest.fixture
-def check(clean: Clean, decode: Decode) -> Check:
-    """Clean a marked file; it must lose its marks and nothing else. Returns what is stored."""
-
-    def of(dataset: Dataset) -> Dataset:
-        unclean = written(dataset)
-        stored = clean(unclean)
-        assert MARK in unclean or dataset.file_meta.TransferSyntaxUID == Deflated
-        assert MARK[:4] not in stored
-        assert [one.pixel_sha256 for one in decode(stored)] == [one.pixel_sha256 for one in decode(unclean)]
-        return dcmread(io.BytesIO(stored))
-
-    return of
-
-
-def compressed(frames: list[bytes], *, syntax: str = JPEGBaseline8Bit, colour: bool = False, **how: int) -> Dataset:
-    """An object of 64 x 64 pixels with these frames."""
-    dataset = dataset_of(np.stack([GREY] * 3, axis=-1) if colour else GREY, syntax=syntax, **how)
-    dataset.NumberOfFrames = len(frames)
-    dataset.PixelData = encapsulate(frames)
-    return dataset
-
-
-def segment(marker: int, content: bytes) -> bytes:
-    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
-
+from tests.imaging.marks import (
+    APPENDED,
+    GREY,
+    LENGTHS_OF_PARTS,
+    MARK,
+    behind,
+    compressed,
+    jpeg2000,
+    segment,
+)
 
 JUNK = (
     segment(0xFE, MARK)
@@ -188,91 +163,6 @@ def test_a_jpeg_that_cannot_be_walked_is_refused(clean: Clean, *, broken: Callab
         clean(written(compressed([broken(saved(GREY, "JPEG"))])))
 
 
-def _j2k(**options: object) -> bytes:
-    return saved(GREY, "JPEG2000", no_jp2=True, comment=MARK.decode(), **options)
-
-
-def _after(stream: bytes, marker: int, inserted: bytes) -> bytes:
-    """Insert marker segments behind the first one of this kind."""
-    at = stream.index(bytes([0xFF, marker]))
-    end = at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
-    return stream[:end] + inserted + stream[end:]
-
-
-def _longer_tile_part(stream: bytes, *, by: int) -> bytes:
-    """Let the first tile-part say that it is so much longer (Psot)."""
-    at = stream.index(b"\xff\x90\0\x0a") + 6
-    return stream[:at] + (int.from_bytes(stream[at : at + 4], "big") + by).to_bytes(4, "big") + stream[at + 4 :]
-
-
-def _in_tile_part(stream: bytes, inserted: bytes) -> bytes:
-    """Insert marker segments into the header of the first tile-part."""
-    at = stream.index(b"\xff\x90\0\x0a") + 12
-    return _longer_tile_part(stream[:at] + inserted + stream[at:], by=len(inserted))
-
-
-LENGTHS_OF_PACKETS, LENGTHS_OF_PARTS = segment(0x58, b"\0" + MARK), segment(0x55, b"\0\x40" + MARK)
-
-
-@pytest.mark.parametrize("after", APPENDED)
-@pytest.mark.parametrize("options", [{}, {"tile_size": (32, 32)}, {"irreversible": True, "num_resolutions": 3}])
-def test_jpeg_2000_frames_lose_comments_and_what_follows_them(
-    check: Check, *, options: dict[str, object], after: bytes
-) -> None:
-    stream = _after(_j2k(**options), 0x52, segment(0x64, b"\0\1" + MARK) + segment(0x6F, MARK) + LENGTHS_OF_PARTS)
-    check(compressed([_in_tile_part(stream, LENGTHS_OF_PACKETS + segment(0x64, b"\0\1" + MARK)) + after], syntax=J2K))
-
-
-def test_a_last_tile_part_of_unknown_length_ends_where_the_codestream_does(check: Check) -> None:
-    stream = _j2k()
-    at = stream.index(b"\xff\x90\0\x0a")
-    check(compressed([stream[: at + 6] + bytes(4) + stream[at + 10 :] + MARK], syntax=J2K))
-
-
-def _box(kind: bytes, content: bytes) -> bytes:
-    return (len(content) + 8).to_bytes(4, "big") + kind + content
-
-
-def _boxed(*, colour: bytes, last: bool = False) -> bytes:
-    size = struct.pack(">IIHBBBB", 64, 64, 1, 7, 7, 0, 0)
-    return (
-        b"\0\0\0\x0cjP  \r\n\x87\n"
-        + _box(b"ftyp", b"jp2 \0\0\0\0jp2 " + MARK)
-        + _box(b"xml ", MARK)
-        + _box(b"jp2h", _box(b"ihdr", size) + _box(b"colr", colour) + _box(b"res ", MARK))
-        + _box(b"uuid", MARK)
-        + (b"\0\0\0\0jp2c" + _j2k() + MARK if last else _box(b"jp2c", _j2k()) + _box(b"xml ", MARK) + MARK)
-    )
-
-
-@pytest.mark.parametrize("last", [True, False])
-@pytest.mark.parametrize("colour", [b"\1\0\0\0\0\0\x11", b"\2\0\0" + MARK])
-def test_boxes_around_a_jpeg_2000_frame_lose_their_texts(check: Check, *, colour: bytes, last: bool) -> None:
-    check(compressed([_boxed(colour=colour, last=last)], syntax=J2K))
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        lambda stream: MARK + stream,
-        lambda stream: _after(stream, 0x52, MARK),
-        lambda stream: _after(stream, 0x52, b"\xff\x64\xff\xff"),
-        lambda stream: _after(stream, 0x52, b"\xff\x64\0\0"),
-        lambda stream: stream[:-2] + MARK,
-        # The last tile-part counts what follows the end of the codestream as its own.
-        lambda stream: _longer_tile_part(stream, by=2 + len(MARK)) + MARK,
-        lambda stream: b"\0\0\0\x0cjP  \r\n\x87\n" + _box(b"jp2h", _box(b"jp2c", stream)) + _box(b"xml ", MARK),
-        lambda _: b"\xff\x4f" + b"\xff\x30" * 50_000,
-        lambda _: b"\xff\x4f" + b"\xff\x90\0\x0a\0\0\0\0\0\x0c\0\1\xff\x93" * 50_000,
-        lambda stream: b"\0\0\0\x0cjP  \r\n\x87\n" + _box(b"jp2h", _box(b"pclr", MARK)) + _box(b"jp2c", stream),
-        lambda _: b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\1jp2h" + bytes(7) + b"\7",
-    ],
-)
-def test_a_jpeg_2000_frame_that_cannot_be_walked_is_refused(clean: Clean, *, broken: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(FileRefused, match="cannot be removed"):
-        clean(written(compressed([broken(_j2k())], syntax=J2K)))
-
-
 DEEP = ramp(rows=64, columns=64, high=4095, dtype="uint16")
 
 
@@ -348,7 +238,7 @@ def _marked_frame(frame: bytes, *, syntax: str) -> bytes:
         return frame + TEXT_AS_RUN + b"\0"
     if frame.startswith(b"\xff\xd8"):
         return marked_jpeg(frame, after=b"\0" * (len(frame) % 2) + MARK)
-    return _after(frame, 0x51, segment(0x64, b"\0\1" + MARK) + LENGTHS_OF_PARTS) + b"\0" * (len(frame) % 2) + MARK
+    return behind(frame, 0x51, segment(0x64, b"\0\1" + MARK) + LENGTHS_OF_PARTS) + b"\0" * (len(frame) % 2) + MARK
 
 
 @pytest.mark.real
@@ -379,7 +269,7 @@ def test_marks_in_real_frames_go_and_the_frames_are_shown_as_before(
 @pytest.mark.parametrize("seed", range(60))
 def test_damaged_frames_are_shown_as_before_or_refused(clean: Clean, decode: Decode, *, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    dataset = [compressed([saved(GREY, "JPEG")]), compressed([_j2k()], syntax=J2K), _run_lengths()[0]][seed % 3]
+    dataset = [compressed([saved(GREY, "JPEG")]), compressed([jpeg2000()], syntax=J2K), _run_lengths()[0]][seed % 3]
     frame = bytearray(next(generate_frames(dataset.PixelData, number_of_frames=1)))
     for place in rng.integers(0, len(frame), 3):
         frame[place] = rng.integers(0, 256)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from tests.browser_setup import chromium
-from tests.live_site import LiveSite
+from tests.live_site import LiveSite, wait_until
 from tests.pictures import drawn_pixels, png
 
 # Chromium's sandbox wants a user of its own.
@@ -56,6 +56,11 @@ def log_in(page: Page, *, site: LiveSite, role: str) -> None:
     page.fill("input[name=password]", site.logins[role]["password"])
     page.click("main button")
     page.wait_for_url(f"{site.base_url}/")
+
+
+def expect_picture(image: Locator) -> None:
+    """Wait until the picture is there: one that is still on its way, and one that is none, is 0 pixels wide."""
+    wait_until(lambda: image.evaluate("image => image.naturalWidth") > 0, seconds=10, what="the picture is there")
 
 
 def _note_violation(page: Page, text: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import expect_picture
 from tests.imaging.files import dicom, ramp
 from tests.live_site import LiveSite, wait_until
 
@@ -62,8 +63,9 @@ def test_by_keyboard_to_what_clinicians_see(open_page: OpenPage, site: LiveSite,
     page.get_by_role("link", name="Review them").click()
     cards = page.locator(".review-card")
     expect(cards).to_have_count(5)
+    expect_picture(cards.first.locator("img"))
     # At least as large as it is stored: what is drawn into it can be read.
-    assert cards.first.locator("img").evaluate("image => image.complete && image.clientWidth") >= 400
+    assert cards.first.locator("img").evaluate("image => image.clientWidth") >= 400
 
     page.keyboard.press("j")
     expect(cards.nth(1)).to_be_focused()

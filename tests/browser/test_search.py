@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from pydicom.data import get_testdata_file
 
+from tests.browser.conftest import expect_picture
 from tests.live_site import LiveSite
 
 pytestmark = pytest.mark.browser
@@ -50,8 +51,8 @@ def test_a_chosen_image_is_answered_with_twenty(site: LiveSite, open_page: OpenP
     similarities = [float(text) for text in page.locator(".tile-similarity").all_inner_texts()]
     assert similarities == sorted(similarities, reverse=True)
     page.wait_for_load_state()
-    assert page.locator(".gallery .well img").first.evaluate("image => image.naturalWidth") > 0
-    assert page.locator(".query-side img").evaluate("image => image.naturalWidth") > 0
+    expect_picture(page.locator(".gallery .well img").first)
+    expect_picture(page.locator(".query-side img"))
     expect(page.locator(".query-side")).to_contain_text("version 1")
 
 
@@ -70,7 +71,7 @@ def test_the_image_is_shown_before_it_is_answered(open_page: OpenPage, picture: 
     page.route("**/", lambda route: None if route.request.method == "POST" else route.continue_())
     page.set_input_files("input[name=image]", picture)
     expect(page.locator("#ask-picture")).to_be_visible()
-    assert page.locator("#ask-picture").evaluate("image => image.naturalWidth") > 0
+    expect_picture(page.locator("#ask-picture"))
     expect(page.locator(".drop-state")).to_contain_text("scan.png")
     expect(page.locator(".drop-state")).to_contain_text("Searching")
 
@@ -94,7 +95,7 @@ def test_from_an_image_to_more_like_it(site: LiveSite, open_page: OpenPage, pict
     page.get_by_role("button", name="More like this").click()
     _expect_gallery(page)
     page.wait_for_load_state()
-    assert page.locator(".query-side img").evaluate("image => image.naturalWidth") > 0
+    expect_picture(page.locator(".query-side img"))
     assert image in (page.locator("li[data-rank='1'] a").get_attribute("href") or "")
     page.get_by_role("link", name="History").click()
     expect(page.locator("tbody tr").first).to_contain_text("done")

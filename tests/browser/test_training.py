@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.live_site import LiveSite
+from tests.live_site import LiveSite, wait_until
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
@@ -90,7 +90,7 @@ def test_a_run_is_watched_and_cancelled(open_page: OpenPage, site: LiveSite, row
     expect(state).to_contain_text("epoch 4 of at most 20", timeout=15_000)
     expect(page.locator("#loss tbody tr")).to_have_count(3)
     expect(page.locator("#loss tbody")).to_be_visible()
-    assert chart.evaluate(EPOCHS) == 3
+    wait_until(lambda: chart.evaluate(EPOCHS) == 3, seconds=5, what="the chart has the third epoch")
     assert page.evaluate("window.isTheSame") is True
     page.get_by_role("link", name="Cancel …").click()
     page.get_by_role("button", name="Cancel the run").click()

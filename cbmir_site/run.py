@@ -31,9 +31,10 @@ def main() -> int:
     if _is_taken(port):
         say(f"Port {port} is in use by another program. Choose another one: PORT={port + 1} make run")
         return 1
-    # A terminal that is closed, or `kill`, ends it as Ctrl-C does: through the `finally` of everything below.
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    # A terminal that is closed, or `kill`, ends it as Ctrl-C does: through the `finally` of everything below. Ctrl-C
+    # itself too where a shell's background job, which ignores it, has started us.
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, _interrupt)
     try:
         embedded.use_servers()
         subprocess.run([sys.executable, "-m", "cbmir_site.prepare"], cwd=BASE_DIR, check=True)

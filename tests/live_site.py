@@ -91,7 +91,7 @@ class LiveSite:
         status = self._run.wait(STOP_SECONDS)
         self._run = None
         wait_until(lambda: not any(map(_lives, started + self.processes())), seconds=5, what="all processes have ended")
-        assert status == CTRL_C, self.log_tail()
+        assert status == CTRL_C, f"{status}:\n{self.log_tail()}"
 
     def kill(self) -> None:
         """End whatever is left of it, after a test that failed."""

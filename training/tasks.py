@@ -7,6 +7,7 @@ from celery.signals import worker_ready
 
 from retrieval.services import jobs
 from training.models import Evaluation, TrainingRun
+from training.services.ending import clean_up
 from training.services.judging import evaluate_version
 from training.services.running import train_run
 
@@ -27,6 +28,7 @@ def train_task(run_pk: int) -> None:
     if run:
         with jobs.working_on(run):
             train_run(run)
+        clean_up(run)
 
 
 @shared_task(time_limit=86_400)

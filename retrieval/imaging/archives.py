@@ -139,6 +139,13 @@ def _directory(file: BinaryIO, *, path: Path) -> tuple[int, int]:
             raise
         record = None
     if record is None:
-        begins_as_zip = kind_of(read_head(path)) == ZIP
-        raise FileRefused(_DAMAGED if begins_as_zip else "This is neither a folder nor a zip archive.")
+        raise FileRefused(_no_zip(kind_of(read_head(path))))
     return record[zipfile._ECD_SIZE], record[zipfile._ECD_LOCATION]  # type: ignore[attr-defined]
+
+
+def _no_zip(kind: str) -> str:
+    if kind == ZIP:
+        return _DAMAGED
+    if kind.endswith("archive"):
+        return f"This is a {kind}, and only zip archives are read: unpack it and pack it as a zip."
+    return "This is neither a folder nor a zip archive."

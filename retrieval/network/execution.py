@@ -39,7 +39,7 @@ def make_runner(network: VGG, *, device: torch.device, dtype: torch.dtype) -> Ru
 
     Input is `dtype` on `device`. The network is left as it is and is not needed afterwards.
     """
-    if device.type == "cpu" and _has_packed_kernels():
+    if device.type == "cpu" and _has_packed_kernels(dtype):
         return PackedRunner(network, dtype=dtype)
     return ModuleRunner(network, device=device, dtype=dtype)
 
@@ -49,13 +49,13 @@ def make_block_runner(blocks: nn.Sequential, *, device: torch.device, dtype: tor
 
     Prepared images (n, 3, 224, 224) -> activations (n, channels, side, side), `dtype` on `device`, channels_last.
     """
-    if device.type == "cpu" and _has_packed_kernels():
+    if device.type == "cpu" and _has_packed_kernels(dtype):
         return PackedBlocks(blocks, dtype=dtype)
     return _frozen_copy(blocks, device=device, dtype=dtype)
 
 
 class ModuleRunner:
-    """Plain modules, channels_last: for CUDA, and for processors for which PyTorch was built without oneDNN."""
+    """Plain modules, channels_last: for CUDA, and for what oneDNN cannot do on this processor."""
 
     def __init__(self, network: VGG, *, device: torch.device, dtype: torch.dtype) -> None:
         self._network = _frozen_copy(network, device=device, dtype=dtype)
@@ -138,9 +138,12 @@ def _packed_dense(layer: nn.Linear, *, dtype: torch.dtype) -> Runner:
     return lambda features: run(features, weight, bias, "relu", [], "")
 
 
-def _has_packed_kernels() -> bool:
-    operators = ("_convolution_pointwise", "_linear_pointwise", "_reorder_linear_weight")
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in operators)
+def _has_packed_kernels(dtype: torch.dtype) -> bool:
+    """Whether oneDNN has kernels for `dtype`: for bfloat16 it has none below AVX-512, where modules still work."""
+    operators = ("_convolution_pointwise", "_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
+    if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, name) for name in operators):
+        return False
+    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _processor_has_bfloat16() -> bool:

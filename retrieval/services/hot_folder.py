@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from retrieval.imaging import ArchiveLimits, FileRefused, open_source
+from retrieval.imaging import ArchiveLimits, FileRefused, ManifestRefused, open_source
 from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus
 from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
@@ -21,6 +21,7 @@ from retrieval.services.importing import import_dataset
 IMPORTING, DONE, REFUSED = "importing", "done", "refused"
 REASONS = "reasons.txt"
 CANCELLED = "The import was cancelled."
+DROP_AGAIN = "Nothing was imported: correct it, and drop all of it again."
 # Loose files of one batch: an import finds out within minutes what became of them.
 _MOST_LOOSE = 1000
 
@@ -83,6 +84,8 @@ class HotFolder:
         try:
             with open_source(source, limits=ArchiveLimits()) as opened:
                 paths = {member.name: member.found.path for member in opened.members}
+        except ManifestRefused as error:
+            return Outcome(batch=batch.name, refused=_all_of(batch, reason=f"{error.reason} {DROP_AGAIN}"))
         except FileRefused as error:
             return Outcome(batch=batch.name, refused=_all_of(batch, reason=error.reason))
         job = self._job(source)

@@ -12,6 +12,8 @@ from retrieval.services import jobs
 from tests.commands.conftest import Manage
 from tests.pictures import drawn_pixels, png, striped_pixels
 from training.models import Evaluation, TrainingRun
+from training.services import running
+from training.services.ending import run_folder
 from training.services.starting import start_run
 
 CHOICES = (
@@ -125,6 +127,19 @@ def test_train_goes_on_with_what_a_killed_command_left(
     status, text = said(*words)
     assert (status, f"Going on with training run {run.pk}" in text) == (0, True)
     assert TrainingRun.objects.get().status == "done"
+
+
+def test_ctrl_c_while_judging_leaves_no_version(manage: Manage, stripes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object, **values: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "judge_in_run", interrupt)
+    status, report = manage("train", "--dataset", stripes, *CHOICES)
+    assert (status, report["error"]) == (1, "The training was cancelled.")
+    run = TrainingRun.objects.get()
+    assert run.model_version is not None
+    assert (run.status, run.model_version.status) == ("cancelled", "retired")
+    assert not run_folder(run).exists()
 
 
 def test_activate_tells_what_speaks_against_it(manage: Manage, trained: dict[str, Any]) -> None:

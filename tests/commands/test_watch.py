@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from retrieval.imaging.manifest import NO_FILE_COLUMN
 from retrieval.models import Dataset, ImportJob, JobStatus, MedicalImage
 from retrieval.services import hot_folder, jobs
-from retrieval.services.hot_folder import CANCELLED, HotFolder
+from retrieval.services.hot_folder import CANCELLED, DROP_AGAIN, HotFolder
 from tests.commands.conftest import Manage
 from tests.pictures import drawn_pixels, png
 
@@ -65,6 +66,15 @@ def test_what_is_still_written_is_left_alone(manage: Manage, dropped: Path) -> N
     status, report = manage("watch", dropped, "--name", "inbox", "--settle", 3600, "--once")
     assert (status, report["batches"]) == (0, 0)
     assert (dropped / "loose.png").exists()
+
+
+def test_a_manifest_that_cannot_be_read_says_what_to_do(manage: Manage, tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("name\na.png\n")
+    (tmp_path / "a.png").write_bytes(png(drawn_pixels(1)))
+    _, report = manage("watch", tmp_path, "--name", "inbox", "--settle", 0, "--once")
+    assert {each["file"] for each in report["refused"]} == {"manifest.csv", "a.png"}
+    assert {each["reason"] for each in report["refused"]} == {f"{NO_FILE_COLUMN} {DROP_AGAIN}"}
+    assert not MedicalImage.objects.exists()
 
 
 def test_an_archive_that_cannot_be_read_is_refused_as_a_whole(manage: Manage, tmp_path: Path) -> None:

@@ -151,6 +151,8 @@ def test_what_is_no_archive_is_refused(archive: Path) -> None:
     assert _refused(archive) == "There is no such folder or file."
     archive.write_bytes(PNG)
     assert _refused(archive) == "This is neither a folder nor a zip archive."
+    archive.write_bytes(b"Rar!\x1a\x07\x01\x00")
+    assert _refused(archive) == "This is a RAR archive, and only zip archives are read: unpack it and pack it as a zip."
 
 
 @pytest.mark.parametrize("entries", [(), (("a/", b""),), ((".DS_Store", b"x"),), (("manifest.csv", b"file,class\n"),)])

@@ -2,18 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from retrieval.network.execution import best_dtype
 from retrieval.network.vgg import VGG, split_at_block
 from tests.learning.conftest import narrow_network, small_task
+from training.learning import learner
 from training.learning.data import LabelledImages
 from training.learning.learner import TrainingDiverged
-from training.learning.loop import Environment, EpochResult, History, Hooks, train
+from training.learning.loop import Environment, EpochResult, History, Hooks, Task, train
 from training.learning.recipe import Recipe
 
 FLOAT32 = Environment(device=torch.device("cpu"), dtype=torch.float32)
+HAS_BFLOAT16 = best_dtype(torch.device("cpu")) == torch.bfloat16
 BFLOAT16 = Environment(device=torch.device("cpu"), dtype=torch.bfloat16)
 
 
@@ -29,7 +33,13 @@ def figures(history: History) -> list[tuple[float, ...]]:
     return [(each.train_loss, each.train_accuracy, each.val_loss, each.val_accuracy) for each in history.epochs]
 
 
-@pytest.mark.parametrize("environment", [FLOAT32, BFLOAT16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param(FLOAT32, id="float32"),
+        pytest.param(BFLOAT16, id="bfloat16", marks=pytest.mark.skipif(not HAS_BFLOAT16, reason="a minute without it")),
+    ],
+)
 @pytest.mark.parametrize("optimiser", [{}, {"optimiser": "adamw", "learning_rate": 1e-3}], ids=["sgd", "adamw"])
 def test_it_learns_to_tell_two_classes_apart(
     images: LabelledImages, tmp_path: Path, environment: Environment, optimiser: dict[str, object]
@@ -40,11 +50,14 @@ def test_it_learns_to_tell_two_classes_apart(
     assert history.best.val_accuracy == 1.0
 
 
-def test_epochs_without_improvement_end_it(images: LabelledImages, tmp_path: Path) -> None:
-    # Validation images with the wrong classes: the more it learns, the worse they get.
-    task = small_task(images, epochs=50, patience=2, schedule="constant")
+def _misleading(task: Task) -> Task:
+    """With the wrong classes for its validation images: the more is learnt, the worse they get."""
     wrong = LabelledImages(paths=task.validation.paths, targets=1 - task.validation.targets)
-    task = replace(task, validation=wrong)
+    return replace(task, validation=wrong)
+
+
+def test_epochs_without_improvement_end_it(images: LabelledImages, tmp_path: Path) -> None:
+    task = _misleading(small_task(images, epochs=50, patience=2, schedule="constant"))
     history = train(narrow_network(), task=task, folder=tmp_path / "run", environment=FLOAT32)
     assert len(history.epochs) == history.best.epoch + 2 < 50
     assert history.stopped_early(task.recipe)
@@ -54,8 +67,7 @@ def test_the_network_ends_with_the_weights_of_its_best_epoch(images: LabelledIma
     seen: dict[int, torch.Tensor] = {}
     network = narrow_network()
     hooks = Hooks(on_epoch=lambda result: seen.update({result.epoch: weights(network).clone()}))
-    # Too fast: later epochs are worse than an earlier one.
-    task = small_task(images, epochs=6, patience=6, learning_rate=0.3, schedule="constant")
+    task = _misleading(small_task(images, epochs=6, patience=6, schedule="constant"))
     history = train(network, task=task, folder=tmp_path / "run", hooks=hooks, environment=FLOAT32)
     assert history.best.epoch < len(history.epochs)
     assert torch.equal(weights(network), seen[history.best.epoch])
@@ -106,6 +118,49 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     assert [each.epoch for each in known] == [1, 2]
     assert figures(resumed) == figures(expected)
     assert torch.equal(weights(network), weights(whole))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_an_interrupted_run_on_cuda_is_gone_on_with(images: LabelledImages, tmp_path: Path, optimiser: str) -> None:
+    task = small_task(images, epochs=4, patience=4, optimiser=optimiser, learning_rate=1e-3)
+
+    def interrupt(phase: str, done: int, total: int) -> None:
+        if phase == "training" and len(told) == 2:
+            raise Interruption
+
+    told: list[EpochResult] = []
+    with pytest.raises(Interruption):
+        train(narrow_network(), task=task, folder=tmp_path, hooks=Hooks(on_progress=interrupt, on_epoch=told.append))
+    history = train(narrow_network(), task=task, folder=tmp_path)
+    assert history.epochs[:2] == told
+    assert len(history.epochs) == 4
+
+
+def test_a_kill_between_the_best_weights_and_the_checkpoint_costs_one_epoch(
+    images: LabelledImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = small_task(images, epochs=4, patience=4)
+    expected = train(narrow_network(), task=task, folder=tmp_path / "whole", environment=FLOAT32)
+    assert History(epochs=expected.epochs[:3]).best.epoch == 3
+    told: list[EpochResult] = []
+    save = learner.save_tensors
+
+    def interrupt(path: Path, **content: Any) -> None:
+        if path.name == "checkpoint.safetensors" and len(told) == 2:
+            raise Interruption
+        save(path, **content)
+
+    with monkeypatch.context() as patch, pytest.raises(Interruption):
+        patch.setattr(learner, "save_tensors", interrupt)
+        hooks = Hooks(on_epoch=told.append)
+        train(narrow_network(), task=task, folder=tmp_path / "parts", hooks=hooks, environment=FLOAT32)
+    known: list[EpochResult] = []
+    hooks = Hooks(on_resume=known.extend)
+    resumed = train(narrow_network(), task=task, folder=tmp_path / "parts", hooks=hooks, environment=FLOAT32)
+    assert [each.epoch for each in known] == [1, 2]
+    assert figures(resumed) == figures(expected)
+    assert len(list((tmp_path / "parts").glob("best-*"))) == 1
 
 
 def test_a_checkpoint_of_another_task_is_not_gone_on_from(images: LabelledImages, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from retrieval.services import jobs
 from retrieval.services.versions import load_embedder
 from tests.services.training import work
 from training.models import EvaluatedImage, SplitImage, TrainingRun
+from training.services.ending import run_folder
 from training.services.reading import Reader
-from training.services.running import run_folder
 from training.services.starting import RunRefused
 
 Part = SplitImage.Part

@@ -14,8 +14,8 @@ from tests.services.conftest import ImportFolder, small_disk_at
 from tests.services.training import RECIPE, work
 from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
 from training.services import running
+from training.services.ending import run_folder
 from training.services.judging import evaluate_version
-from training.services.running import run_folder
 from training.services.starting import RunRefused, start_run
 
 Part = SplitImage.Part

@@ -2,6 +2,7 @@
 
 from retrieval.services import jobs
 from training.models import TrainingRun
+from training.services.ending import clean_up
 from training.services.running import train_run
 
 RECIPE: dict[str, object] = {
@@ -20,4 +21,5 @@ def work(run: TrainingRun, *, progress: jobs.Progress = jobs.silent) -> Training
     assert claimed is not None
     with jobs.working_on(claimed):
         train_run(claimed, progress=progress)
-    return TrainingRun.objects.get(pk=run.pk)
+    clean_up(claimed)
+    return claimed

@@ -8,11 +8,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from pytest_django import Settings
 
-from retrieval.models import Dataset, ImportJob, IndexBatch, ModelVersion, Query
+from retrieval.models import Dataset, ImportJob, IndexBatch, ModelVersion, Query, Upload
 from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import create_index_job, index_batch
 from retrieval.services.searching import answer_query
+from retrieval.services.uploading import open_upload
 from tests.pictures import drawn_pixels, png
 
 
@@ -20,6 +21,24 @@ from tests.pictures import drawn_pixels, png
 def no_waiting(settings: Settings) -> None:
     """Nobody answers while a page waits: it need not."""
     settings.QUERY_WAIT_SECONDS = 0
+
+
+@pytest.fixture
+def dataset(db: None) -> Dataset:
+    """An empty dataset."""
+    return Dataset.objects.create(name="New")
+
+
+@pytest.fixture
+def staff(logged_in: Callable[..., Client]) -> Client:
+    """A window of somebody of the staff."""
+    return logged_in("staff")
+
+
+@pytest.fixture
+def upload(dataset: Dataset, staff: Client) -> Upload:
+    """Their open upload into `dataset`."""
+    return open_upload(dataset=dataset, user=staff.user)  # type: ignore[attr-defined]
 
 
 @pytest.fixture

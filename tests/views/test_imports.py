@@ -183,7 +183,7 @@ def test_a_failed_import_names_its_source_and_its_reason(logged_in: LoggedIn, ar
     assert (job.status, job.named) == (JobStatus.FAILED, "=rar.zip")
     client, listing = logged_in("staff"), f"/admin/retrieval/importjob/?dataset__id__exact={archive.pk}"
     page = _text(client.get(job.get_absolute_url()))
-    assert "The import of <bdi>=rar.zip</bdi> failed.</strong> This is neither a folder nor a zip archive." in page
+    assert "The import of <bdi>=rar.zip</bdi> failed.</strong> This is a RAR archive, and only zip" in page
     for address in (archive.get_absolute_url(), listing):
         text = _text(client.get(address))
         assert "=rar.zip" in text

@@ -7,7 +7,6 @@ import's page and in its report, is held against the index of the files.
 import csv
 import io
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,11 +25,6 @@ from tests.views.tus import create
 pytestmark = [pytest.mark.real, pytest.mark.django_db]
 STORED, REFUSED = {"stored", "duplicate"}, "refused"
 LOOK_SECONDS = 0.1
-
-
-@pytest.fixture
-def staff(logged_in: Callable[..., Client]) -> Client:
-    return logged_in("staff")
 
 
 def _import(

@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-from collections.abc import Callable
 
 import pytest
 from django.test import Client
@@ -17,21 +16,6 @@ from tests.services.conftest import work_on_import
 from tests.views.tus import create
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def dataset(db: None) -> Dataset:
-    return Dataset.objects.create(name="New")
-
-
-@pytest.fixture
-def staff(logged_in: Callable[..., Client]) -> Client:
-    return logged_in("staff")
-
-
-@pytest.fixture
-def upload(dataset: Dataset, staff: Client) -> Upload:
-    return open_upload(dataset=dataset, user=staff.user)  # type: ignore[attr-defined]
 
 
 def _import(client: Client, upload: Upload, files: dict[str, bytes]) -> list[ImportJob]:

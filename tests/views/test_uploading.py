@@ -5,7 +5,6 @@ import os
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -13,7 +12,7 @@ from django.http import UnreadablePostError
 from django.test import Client
 from pytest_django import Settings
 
-from retrieval.models import Dataset, DatasetDeletion, ImportJob, JobStatus, MedicalImage, Upload, UploadedFile
+from retrieval.models import Dataset, ImportJob, JobStatus, MedicalImage, Upload, UploadedFile
 from retrieval.services import uploading
 from retrieval.services.uploading import append, folder_of, open_upload, path_of, remove_old_uploads
 from tests.pictures import drawn_pixels, png
@@ -22,21 +21,6 @@ from tests.views.tus import create, send
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
-
-
-@pytest.fixture
-def dataset(db: None) -> Dataset:
-    return Dataset.objects.create(name="New")
-
-
-@pytest.fixture
-def staff(logged_in: LoggedIn) -> Client:
-    return logged_in("staff")
-
-
-@pytest.fixture
-def upload(dataset: Dataset, staff: Client) -> Upload:
-    return open_upload(dataset=dataset, user=staff.user)  # type: ignore[attr-defined]
 
 
 def test_a_file_arrives_in_pieces(staff: Client, upload: Upload) -> None:
@@ -236,61 +220,6 @@ def test_an_upload_can_be_discarded_and_begun_anew(staff: Client, upload: Upload
     assert open_upload(dataset=dataset, user=staff.user).pk != upload.pk  # type: ignore[attr-defined]
 
 
-def test_a_colleagues_upload_is_not_found(logged_in: LoggedIn, upload: Upload, staff: Client) -> None:
-    address = create(staff, upload, path="a.png", size=5)["Location"]
-    colleague = logged_in("staff", name="colleague")
-    assert send(colleague, address, content=b"hello", offset=0).status_code == 404
-    assert create(colleague, upload, path="b.png", size=5).status_code == 404
-    for address in (f"/uploads/{upload.uuid}/finish/", f"/uploads/{upload.uuid}/discard/"):
-        assert colleague.post(address).status_code == 404
-
-
-def test_who_is_logged_out_is_told_so(staff: Client, upload: Upload) -> None:
-    address = create(staff, upload, path="a.png", size=5)["Location"]
-    staff.logout()
-    answers = [
-        staff.get(f"/uploads/{upload.uuid}/"),
-        create(staff, upload, path="b.png", size=5),
-        staff.head(address),
-        send(staff, address, content=b"hello", offset=0),
-        staff.delete(address),
-        staff.post(f"/uploads/{upload.uuid}/finish/"),
-        staff.post(f"/uploads/{upload.uuid}/discard/"),
-    ]
-    assert [answer.status_code for answer in answers] == [401] * 7
-    assert upload.files.get().received == 0
-
-
-def test_a_finished_upload_says_where_its_import_is(staff: Client, upload: Upload) -> None:
-    address = create(staff, upload, path="a.png", size=5, content=b"hello")["Location"]
-    staff.post(f"/uploads/{upload.uuid}/finish/")
-    job = ImportJob.objects.get()
-    assert staff.get(f"/uploads/{upload.uuid}/").json() == {"files": {}, "finished": job.get_absolute_url()}
-    answers = [create(staff, upload, path="b.png", size=5), staff.head(address), staff.delete(address)]
-    assert [answer.status_code for answer in answers] == [410] * 3
-    assert staff.post(f"/uploads/{upload.uuid}/discard/").status_code == 410
-    assert folder_of(upload).exists()
-
-
-def test_nothing_is_taken_for_a_dataset_on_its_way_out(staff: Client, upload: Upload, dataset: Dataset) -> None:
-    address = create(staff, upload, path="a.png", size=10, content=b"hello")["Location"]
-    DatasetDeletion.objects.create(dataset=dataset, name=dataset.name)
-    answers = [
-        staff.get(f"/uploads/{upload.uuid}/"),
-        create(staff, upload, path="b.png", size=5),
-        send(staff, address, content=b"world", offset=5),
-        staff.post(f"/uploads/{upload.uuid}/finish/"),
-    ]
-    assert {(answer.status_code, answer.content.decode()) for answer in answers} == {(410, uploading.BEING_DELETED)}
-    page = f"/admin/retrieval/dataset/{dataset.pk}/upload/"
-    assert staff.get(page)["Location"] == dataset.get_absolute_url()
-    assert not ImportJob.objects.exists()
-
-
-def test_clinicians_upload_nothing(logged_in: LoggedIn, upload: Upload) -> None:
-    assert create(logged_in("clinician"), upload, path="b.png", size=5).status_code == 403
-
-
 @pytest.mark.parametrize("header", ["", "-1", "five", "1" * 17])
 def test_a_length_that_is_none_is_refused(staff: Client, upload: Upload, header: str) -> None:
     answer = staff.generic("POST", f"/uploads/{upload.uuid}/files/", headers={"Upload-Length": header})
@@ -324,40 +253,3 @@ def test_a_piece_waits_for_the_one_before(staff: Client, upload: Upload) -> None
     finally:
         other.close()
     assert send(staff, address, content=b"hello", offset=0).status_code == 204
-
-
-def test_the_page_is_found_from_the_dataset(staff: Client, dataset: Dataset, upload: Upload) -> None:
-    page = staff.get(f"/admin/retrieval/dataset/{dataset.pk}/change/").content.decode()
-    address = f"/admin/retrieval/dataset/{dataset.pk}/upload/"
-    assert address in page
-    page = staff.get(address).content.decode()
-    assert f'data-files="/uploads/{upload.uuid}/files/"' in page
-    assert Upload.objects.count() == 1
-
-
-def test_a_new_dataset_leads_to_its_upload(staff: Client) -> None:
-    answer = staff.post("/admin/retrieval/dataset/add/", {"name": "Chests", "_save": "Save"})
-    assert answer["Location"] == f"/admin/retrieval/dataset/{Dataset.objects.get().pk}/upload/"
-
-
-def test_the_folder_is_private(staff: Client, upload: Upload, settings: Settings) -> None:
-    create(staff, upload, path="chest/a.png", size=1)
-    modes = [path.stat().st_mode & 0o777 for path in (path_of(upload.files.get()), settings.UPLOAD_DIR)]
-    assert modes == [0o600, 0o700]
-
-
-@pytest.mark.parametrize("moment", [1, 2])
-def test_a_dataset_that_is_deleted_meanwhile_is_no_fault(staff: Client, upload: Upload, moment: int) -> None:
-    """Between the look for the upload and the row of its file, and between that row and the file's content."""
-    locks = []
-
-    def delete_before(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
-        if "FOR UPDATE" in sql:
-            locks.append(sql)
-            if len(locks) == moment:
-                Dataset.objects.all().delete()
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(delete_before):
-        answer = create(staff, upload, path="a.png", size=5, content=b"hello")
-    assert answer.status_code == 404

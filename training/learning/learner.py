@@ -19,7 +19,6 @@ from training.learning.checkpoint import load_tensors, save_tensors
 from training.learning.recipe import Recipe
 
 _CHECKPOINT = "checkpoint.safetensors"
-_BEST = "best.safetensors"
 _OF = " of "
 
 
@@ -118,9 +117,9 @@ class Learner:
             return self._trainable(inputs).float()
 
     def save(self, folder: Path, *, state: dict[str, Any], best: int, is_best: bool) -> None:
-        """Write what `resume` reads. The best weights first: a checkpoint never names an epoch without its weights."""
+        """Write what `resume` reads. The weights that a checkpoint names are there before it and as long as it."""
         if is_best:
-            save_tensors(folder / _BEST, tensors=self._weights(), state={"epoch": best})
+            save_tensors(folder / _best(best), tensors=self._weights(), state={})
         # One tensor or more for each parameter: momentum, moments, the number of steps.
         buffers = {
             f"{kind}{_OF}{name}": buffer.contiguous()
@@ -131,34 +130,35 @@ class Learner:
         save_tensors(
             folder / _CHECKPOINT, tensors=self._weights() | buffers, state=state | {"schedule": schedule, "best": best}
         )
+        for other in set(folder.glob(_best("*"))) - {folder / _best(best)}:
+            other.unlink()
 
     def resume(self, folder: Path, *, task: str) -> dict[str, Any]:
         """Go on from the checkpoint in `folder`; its state, or {} where there is none of this task."""
         tensors, state = load_tensors(folder / _CHECKPOINT) or ({}, {})
-        # A worker killed between the two files may have left the weights of an epoch that was not to be repeated.
-        _, kept = load_tensors(folder / _BEST) or ({}, {})
-        if state.get("task") != task or state["best"] != kept.get("epoch"):
+        if state.get("task") != task or load_tensors(folder / _best(state["best"])) is None:
             return {}
         self._set_weights(tensors)
         for key, tensor in tensors.items():
             kind, found, name = key.partition(_OF)
             if found:
                 each = self._parameters[name]
-                buffer = torch.empty_like(each) if tensor.shape == each.shape else torch.empty_like(tensor)
-                self._optimiser.state[each][kind] = buffer.copy_(tensor)
+                # In the parameter's memory layout, and all of it on its device: fused kernels read the steps there.
+                like = each if tensor.shape == each.shape else tensor
+                self._optimiser.state[each][kind] = torch.empty_like(like, device=each.device).copy_(tensor)
         self._schedule.load_state_dict(state["schedule"])
         for group in self._optimiser.param_groups:
             group["lr"] = self.learning_rate
         return state
 
-    def finish(self, folder: Path) -> None:
+    def finish(self, folder: Path, *, best: int) -> None:
         """Leave the network with its best weights, on the CPU, in evaluation mode."""
         if processes() > 1:
             distributed.barrier()
-        best = load_tensors(folder / _BEST)
-        if best is None:
-            raise OSError(f"The weights of the best epoch are missing or damaged: {_BEST}.")
-        self._set_weights(best[0])
+        kept = load_tensors(folder / _best(best))
+        if kept is None:
+            raise OSError(f"The weights of the best epoch are missing or damaged: {_best(best)}.")
+        self._set_weights(kept[0])
         self._network.cpu().eval()
 
     def _weights(self) -> dict[str, Tensor]:
@@ -183,6 +183,11 @@ def _schedule(optimiser: torch.optim.Optimizer, *, recipe: Recipe, steps: int) -
         return ConstantLR(optimiser, factor=1.0)
     # One step more than there are: the schedule is stepped after the last batch too.
     return OneCycleLR(optimiser, max_lr=recipe.learning_rate, total_steps=steps + 1, cycle_momentum=False)
+
+
+def _best(epoch: object) -> str:
+    """The name of the file with the weights of that epoch."""
+    return f"best-{epoch}.safetensors"
 
 
 def _correct(logits: Tensor, wanted: Tensor) -> int:

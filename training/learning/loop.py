@@ -108,8 +108,8 @@ def train(
     """Train `network` in place and leave it with the weights of its best epoch, on the CPU, in evaluation mode.
 
     `folder` keeps the checkpoint: with one of the same task in it the training goes on after its last epoch, to the
-    same result as if it had never stopped. Raises TrainingDiverged, PreviewUnreadable, OSError for a full disk, and
-    whatever a hook raises.
+    same result as if it had never stopped; several processes must all see the same folder. Raises TrainingDiverged,
+    PreviewUnreadable, OSError for a full disk, and whatever a hook raises.
     """
     where = environment or Environment()
     recipe = task.recipe
@@ -127,7 +127,7 @@ def train(
             state = {"task": task.fingerprint(), "epochs": [asdict(each) for each in history.epochs]}
             learner.save(folder, state=state, best=history.best.epoch, is_best=history.best is result)
         hooks.on_epoch(result)
-    learner.finish(folder)
+    learner.finish(folder, best=history.best.epoch)
     return history
 
 

@@ -9,8 +9,12 @@ from retrieval.storage import NO_SPACE
 LOW_DISK = "The disk is full: nothing of this was put into service. Free some space and start it again."
 NO_MEMORY = "The memory is not enough: choose a smaller batch size, or give the trainer more memory."
 IMAGE_GONE = "An image was deleted or damaged in the meantime: start it again without it."
-# What PyTorch calls a decoding process that the kernel has killed, and memory that it did not get.
-_MEMORY_WORDS = ("DataLoader worker", "not enough memory", "can't allocate memory", "out of memory")
+# What PyTorch calls a decoding process that the kernel has killed (also for shared memory), and memory that it did not
+# get. A decoding process that was told to end, as at a shutdown, is no such thing: the run is gone on with.
+_MEMORY_WORDS = (
+    *("killed by signal: Killed", "killed by signal: Bus error"),
+    *("not enough memory", "can't allocate memory", "out of memory"),
+)
 
 
 @contextmanager
@@ -29,10 +33,16 @@ def spoken_reasons() -> Iterator[None]:
     except TrainingDiverged as error:
         raise JobFailed(str(error)) from error
     except RuntimeError as error:
-        if not any(words in str(error) for words in _MEMORY_WORDS):
+        if not _is_of_memory(error):
             raise
         raise JobFailed(NO_MEMORY) from error
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
         raise JobFailed(LOW_DISK) from error
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    """Tell by its words or by those of what it comes from: a killed decoding process is named in the cause alone."""
+    texts = (str(each) for each in (error, error.__cause__) if each)
+    return any(words in text for text in texts for words in _MEMORY_WORDS)

@@ -9,10 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import shutil
-from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -21,9 +18,10 @@ from django.db import transaction
 from retrieval.models import ModelVersion
 from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job
-from retrieval.services.versions import VersionInUse, retire_model_version, store_version
+from retrieval.services.versions import store_version
 from retrieval.storage import work_folder
 from training.models import EpochMetrics, SplitImage, TrainingRun
+from training.services.ending import remove_left_checkpoints, run_folder
 from training.services.images import Parts, RunImage, images_of, sample
 from training.services.judging import judge_in_run
 from training.services.reasons import spoken_reasons
@@ -46,40 +44,19 @@ MOST_FOR_PROJECTION = 20_000
 _SAMPLE = 32
 
 
-def run_folder(run: TrainingRun) -> Path:
-    return settings.WORK_DIR / "training" / str(run.pk)
-
-
 def train_run(run: TrainingRun, *, progress: jobs.Progress = jobs.silent) -> None:
-    """Do the work of a claimed run, or what is left of it. Raises JobFailed with the reason, JobCancelled."""
+    """Do the work of a claimed run, or what is left of it. Raises JobFailed with the reason, JobCancelled.
+
+    Once either is stored in the run's row, `clean_up` removes what is left.
+    """
     watch = Watch(run, progress=progress)
-    _remove_checkpoints(but=run)
-    try:
-        with spoken_reasons():
-            parts = images_of(run, on_progress=lambda done, total: watch(done, total, phase=Phase.READING))
-            if run.model_version is None:
-                _train(run, parts=parts, watch=watch)
-            report = _judge(run, parts=parts, watch=watch)
-        _finish(run, report=report)
-    except jobs.JobCancelled:
-        # Nobody wants what it has made, unless somebody has put it into service meanwhile.
-        with suppress(VersionInUse):
-            if run.model_version:
-                retire_model_version(run.model_version)
-        _remove_checkpoints(but=None)
-        raise
-    except jobs.JobFailed:
-        _remove_checkpoints(but=None)
-        raise
-    shutil.rmtree(run_folder(run), ignore_errors=True)
-
-
-def _remove_checkpoints(*, but: TrainingRun | None) -> None:
-    """Of runs that are over, however they ended: one takes gigabytes, and one run is unfinished at most."""
-    kept = run_folder(but).name if but else ""
-    for folder in (settings.WORK_DIR / "training").glob("*"):
-        if folder.name != kept:
-            shutil.rmtree(folder, ignore_errors=True)
+    remove_left_checkpoints(but=run)
+    with spoken_reasons():
+        parts = images_of(run, on_progress=lambda done, total: watch(done, total, phase=Phase.READING))
+        if run.model_version is None:
+            _train(run, parts=parts, watch=watch)
+        report = _judge(run, parts=parts, watch=watch)
+    _finish(run, report=report)
 
 
 def _judge(run: TrainingRun, *, parts: Parts, watch: Watch) -> dict[str, Any]:
@@ -91,7 +68,8 @@ def _judge(run: TrainingRun, *, parts: Parts, watch: Watch) -> dict[str, Any]:
     report = judge_in_run(run, version=version, parts=parts, watch=watch).report
     if active and active != version:
         try:
-            judge_in_run(run, version=active, parts=parts, watch=watch)
+            with spoken_reasons():
+                judge_in_run(run, version=active, parts=parts, watch=watch)
         except jobs.JobFailed as error:
             # A broken version in service is no reason to lose its successor.
             logger.warning("model version %s not judged beside %s: %s", active.pk, version.pk, error)

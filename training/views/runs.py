@@ -10,10 +10,10 @@ from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRefresh
 
 from retrieval.models import JobStatus, MedicalImage, ModelVersion
-from retrieval.services.jobs import cancel
 from training.forms import described
 from training.models import TrainingRun
 from training.results import result_of, split_rows, split_totals
+from training.services.ending import cancel_run
 from training.views.evaluations import result_context
 
 # A trainer that is free takes a run within a second.
@@ -64,6 +64,7 @@ def _page(request: HttpRequest, *, run: TrainingRun) -> dict[str, Any]:
         "split_totals": split_totals(split),
         "left_out": [(reason, count) for reason, count in run.left_out.items() if count],
         "active": ModelVersion.objects.active(),
+        "made": version if version and version.status != ModelVersion.Status.RETIRED else None,
         "indexed_count": version.embeddings.count() if version else 0,
         "image_count": MedicalImage.objects.shown().count(),
         **(result_context(request, evaluation=result) if result else {}),
@@ -77,8 +78,7 @@ def run_cancel(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method != "POST" and not run.is_finished:
         return render(request, "training/run_cancel.html", {"run": run, "epoch_count": run.epochs.count()})
     if request.method == "POST":
-        cancel(run)
-        run.refresh_from_db()
+        cancel_run(run)
     if run.status not in (JobStatus.CANCELLED, JobStatus.RUNNING):
         messages.info(request, "The run had ended before it could be cancelled.")
     return redirect("run_detail", run.pk)

@@ -13,6 +13,7 @@ from retrieval.services import jobs
 from training.learning.recipe import AUGMENTATIONS, BLOCKS, DEFAULT_RECIPE, OPTIMISERS, RECIPES, SCHEDULES, Recipe
 from training.models import TrainingRun
 from training.results import result_of
+from training.services.ending import clean_up
 from training.services.running import train_run
 from training.services.starting import RunRefused, complete_recipe, start_run, unfinished_run
 from training.services.words import lines_of_report
@@ -73,7 +74,7 @@ class Command(ReportingCommand):
             except KeyboardInterrupt as stop:
                 # Otherwise the trainer would take it for interrupted, and go on with it.
                 raise jobs.JobCancelled from stop
-        run.refresh_from_db()
+        clean_up(run)
         if not run.is_finished:
             raise jobs.JobFailed(f"The trainer goes on with run {run.pk}: see its page.")
         if run.status != JobStatus.DONE or run.model_version is None:

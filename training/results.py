@@ -1,6 +1,6 @@
 """What the pages read of runs and evaluations. Reports are the JSON that a trainer has written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,16 @@ def class_rows(report: dict[str, Any], *, sort: str) -> list[dict[str, Any]]:
         for label, own in report["per_class"].items()
     ]
     column = CLASS_SORTS.get(sort.removeprefix("-"), CLASS_SORTS[HARDEST_FIRST])
+def comparable(one: ModelVersion, other: ModelVersion) -> Iterator[tuple[Evaluation, Evaluation]]:
+    """Finished evaluations of both on the same images, the newest such pair of each run, newest run first."""
+    finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False).order_by("run_id", "pk")
+    finished = finished.select_related("model_version", "run")
+    theirs = {(each.run_id, each.image_count): each for each in finished.filter(model_version=other)}
+    ours = {(each.run_id, each.image_count): each for each in finished.filter(model_version=one)}
+    newest = {run: (each, theirs[run, count]) for (run, count), each in ours.items() if (run, count) in theirs}
+    yield from reversed(newest.values())
+
+
     known = [row for row in rows if row[column] is not None]
     unknown = [row for row in rows if row[column] is None]
     return sorted(known, key=lambda row: row[column], reverse=sort.startswith("-")) + unknown

@@ -1,11 +1,10 @@
 """Putting a model version into service, and what speaks against it, in sentences for people."""
 
-from collections.abc import Iterator
-
-from retrieval.models import JobStatus, MedicalImage, ModelVersion
+from retrieval.models import MedicalImage, ModelVersion
 from retrieval.services.indexing import have_missing_embedded
 from retrieval.services.versions import activate_model_version, roll_back
 from training.models import Evaluation
+from training.results import comparable
 
 # P@20 differs by so much from one seed to the next: less is no reason to hesitate.
 TOLERANCE = 0.002
@@ -71,7 +70,7 @@ def _unlearnt(version: ModelVersion, *, beside: ModelVersion) -> list[str]:
 
 
 def _worse(version: ModelVersion, *, than: ModelVersion) -> list[str]:
-    pairs = list(_common_evaluations(version, than))
+    pairs = list(comparable(version, than))
     if not pairs:
         return [f"Versions {version.number} and {than.number} were not compared on the same test images."]
     return [sentence for ours, theirs in pairs if (sentence := _said_of(ours, theirs))]
@@ -88,12 +87,3 @@ def _said_of(ours: Evaluation, theirs: Evaluation) -> str:
         f"Version {ours.model_version.number} is worse on the same {ours.report['queries']} test images (run "
         f"{ours.run_id}): P@20 is {own:.3f}, that of version {number} {other:.3f}.{flattered}"
     )
-
-
-def _common_evaluations(one: ModelVersion, other: ModelVersion) -> Iterator[tuple[Evaluation, Evaluation]]:
-    """Finished evaluations of both on the test images of the same run, newest run first."""
-    finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False).select_related("model_version")
-    theirs = {each.run_id: each for each in finished.filter(model_version=other).order_by("pk")}
-    for ours in finished.filter(model_version=one).order_by("-run"):
-        if ours.run_id in theirs:
-            yield ours, theirs[ours.run_id]

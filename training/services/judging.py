@@ -25,7 +25,8 @@ MOST_GALLERY = 50_000
 
 
 def request_evaluation(*, version: ModelVersion, run: TrainingRun) -> Evaluation:
-    """Have the trainer judge a version on a run's test images; what is asked for already is not asked for again.
+    """Have the trainer judge a version on a run's test images; what is asked for already is not asked for again, unless
+    images of the run were deleted since.
 
     Raises VersionRetired.
     """
@@ -34,7 +35,8 @@ def request_evaluation(*, version: ModelVersion, run: TrainingRun) -> Evaluation
         # Two presses make one evaluation.
         TrainingRun.objects.select_for_update().get(pk=run.pk)
         given_up = (JobStatus.FAILED, JobStatus.CANCELLED)
-        evaluation = run.evaluations.filter(model_version=version).exclude(status__in=given_up).first()
+        asked_for = run.evaluations.filter(model_version=version).exclude(status__in=given_up)
+        evaluation = next((each for each in asked_for if not each.is_outdated), None)
         if evaluation is None:
             evaluation = Evaluation.objects.create(model_version=version, run=run)
             jobs.enqueue(evaluation)
@@ -80,6 +82,7 @@ def _answers(version: ModelVersion, *, parts: Parts, watch: Watch) -> Answers:
     asked = reader.read(queries, on_progress=lambda done: watch(done, total))
     kept = reader.read(gallery, on_progress=lambda done: watch(len(queries) + done, total))
     found = answers(reader, asked=asked, kept=kept)
+    found.report["run_images"] = sum(map(len, parts.values()))
     found.report["seen_in_training"] = _seen(version, images=queries)
     return found
 

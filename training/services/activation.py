@@ -82,7 +82,8 @@ def _said_of(ours: Evaluation, theirs: Evaluation) -> str:
     if own >= other - TOLERANCE:
         return ""
     number, known = theirs.model_version.number, theirs.report.get("seen_in_training", 0)
-    flattered = f" But version {number} has learnt from {known} of them, which flatters it." if known else ""
+    learnt = f" But version {number} has learnt from {known} of them, or from others of their patients"
+    flattered = f"{learnt}, which flatters it." if known else ""
     return (
         f"Version {ours.model_version.number} is worse on the same {ours.report['queries']} test images (run "
         f"{ours.run_id}): P@20 is {own:.3f}, that of version {number} {other:.3f}.{flattered}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from retrieval.models import JobStatus, ModelVersion
+from retrieval.models import JobStatus, MedicalImage, ModelVersion
 from retrieval.services import jobs
 from retrieval.services.versions import refuse_retired
 from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
@@ -88,9 +88,18 @@ def _answers(version: ModelVersion, *, parts: Parts, watch: Watch) -> Answers:
 
 
 def _seen(version: ModelVersion, *, images: list[RunImage]) -> int:
-    """How many of the images the version has learnt from, itself or through what it was trained further from."""
+    """How many of the images the version has learnt from, itself or through what it was trained further from.
+
+    The same pixels in another dataset count, and so do other images of the same patient where the patient is known.
+    """
     learnt = SplitImage.objects.filter(run__in=_teachers(version)).exclude(part=Part.TEST)
-    return len(set(learnt.values_list("image_id", flat=True)) & {image.pk for image in images})
+    asked = MedicalImage.objects.order_by().filter(pk__in=[image.pk for image in images])
+    # One query for each key: the database joins by a hash, which it does not where either key may fit.
+    same_pixels, same_patient = (
+        asked.exclude(**{key: ""}).filter(**{f"{key}__in": learnt.values(f"image__{key}")}).values("pk")
+        for key in ("pixel_sha256", "patient_key")
+    )
+    return same_pixels.union(same_patient).count()
 
 
 def _teachers(version: ModelVersion) -> list[int]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from retrieval.models import JobStatus, MedicalImage, ModelVersion
 from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
@@ -27,8 +28,9 @@ def newest_figures() -> dict[int, dict[str, Any]]:
     that made the active version, so that the two can be compared, else on those of the newest run."""
     finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False)
     rows = finished.annotate(
-        is_own=Q(run__model_version=F("model_version")),
-        is_of_active=Q(run__model_version__status=ModelVersion.Status.ACTIVE),
+        # A run that made no version is neither, where SQL says NULL, which comes last of all.
+        is_own=Coalesce(Q(run__model_version=F("model_version")), Value(value=False)),
+        is_of_active=Coalesce(Q(run__model_version__status=ModelVersion.Status.ACTIVE), Value(value=False)),
     ).order_by("is_own", "is_of_active", "pk")
     figures = rows.values(
         "model_version_id",

@@ -46,6 +46,16 @@ def test_a_version_from_elsewhere_is_judged_by_another_runs_images_and_says_so(
 
 
 def test_the_unfinished_run_stands_first_and_takes_the_start_buttons_place(
+def test_figures_of_its_own_run_come_before_those_of_a_run_that_made_nothing(
+    logged_in: LoggedIn, judged: Evaluation, archive: Dataset
+) -> None:
+    failed = make_run(archive, status="failed")
+    make_evaluation(failed, version=judged.model_version)
+    page = _text(logged_in("staff"), "/training/")
+    assert re.search(r"7 ready narrow trained here, run \d+ 0 of 6 50\.0 % 0\.500 0\.500", page)
+    assert "on images of run" not in page
+
+
     logged_in: LoggedIn, archive: Dataset
 ) -> None:
     make_run(archive, status="running", epochs=2, phase="training", done=30, total=60)

@@ -85,6 +85,17 @@ def test_a_run_is_watched_while_it_works(logged_in: LoggedIn, archive: Dataset) 
 
 
 def test_a_run_that_has_just_been_taken_waits_no_more(logged_in: LoggedIn, archive: Dataset) -> None:
+def test_a_validation_counts_batches_and_gives_no_time_back(logged_in: LoggedIn, archive: Dataset) -> None:
+    run = make_run(archive, status="running", epochs=2, phase="validating", done=1, total=8)
+    client = logged_in("staff")
+    page = _text(client, "/training/")
+    assert "Validating, 2 of at most 20 epochs done, about 34 min left" in page
+    assert "1 of 8 batches of epoch 3" in page
+    page = _text(client, f"/training/runs/{run.pk}/")
+    assert "Validating , epoch 3 of at most 20, about 34 min left" in page
+    assert "1 of 8 batches" in page
+
+
     run = make_run(archive, status="running", epochs=0)
     for address in (f"/training/runs/{run.pk}/", "/training/"):
         page = _text(logged_in("staff", name=address), address)

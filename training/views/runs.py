@@ -46,7 +46,6 @@ def _live(run: TrainingRun) -> dict[str, Any]:
         "epochs": epochs,
         "best": run.best_epoch,
         "epoch_now": min(len(epochs) + 1, most),
-        "is_in_epoch": run.phase in (run.Phase.TRAINING, run.Phase.VALIDATING),
         "interruptions": run.attempts - 1,
         "is_late": run.status == JobStatus.QUEUED and run.age_seconds > TRAINER_LATE_SECONDS,
         "stopped_early": run.stopped_early,

@@ -44,6 +44,17 @@ def newest_figures() -> dict[int, dict[str, Any]]:
     return {row["model_version_id"]: dict(row) for row in figures}
 
 
+def index_counts(version: ModelVersion) -> dict[str, int]:
+    """How many images there are, how many the version has embedded, has yet to try, and has tried in vain."""
+    images = MedicalImage.objects.all()
+    return {
+        "image_count": images.shown().count(),
+        "indexed_count": version.embeddings.count(),
+        "untried_count": images.untried(version).count(),
+        "in_vain_count": images.in_vain(version).count(),
+    }
+
+
 def result_of(run: TrainingRun) -> Evaluation | None:
     """How good the version is that the run made, on the run's own test images."""
     return evaluation_of(run.model_version, run=run) if run.model_version else None
@@ -52,6 +63,16 @@ def result_of(run: TrainingRun) -> Evaluation | None:
 def evaluation_of(version: ModelVersion, *, run: TrainingRun) -> Evaluation | None:
     finished = run.evaluations.filter(model_version=version, status=JobStatus.DONE)
     return finished.select_related("model_version", "run").first()
+
+
+def comparable(one: ModelVersion, other: ModelVersion) -> Iterator[tuple[Evaluation, Evaluation]]:
+    """Finished evaluations of both on the same images, the newest such pair of each run, newest run first."""
+    finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False).order_by("run_id", "pk")
+    finished = finished.select_related("model_version", "run")
+    theirs = {(each.run_id, each.image_count): each for each in finished.filter(model_version=other)}
+    ours = {(each.run_id, each.image_count): each for each in finished.filter(model_version=one)}
+    newest = {run: (each, theirs[run, count]) for (run, count), each in ours.items() if (run, count) in theirs}
+    yield from reversed(newest.values())
 
 
 def from_elsewhere(version: ModelVersion) -> list[Evaluation]:
@@ -67,16 +88,6 @@ def class_rows(report: dict[str, Any], *, sort: str) -> list[dict[str, Any]]:
         for label, own in report["per_class"].items()
     ]
     column = CLASS_SORTS.get(sort.removeprefix("-"), CLASS_SORTS[HARDEST_FIRST])
-def comparable(one: ModelVersion, other: ModelVersion) -> Iterator[tuple[Evaluation, Evaluation]]:
-    """Finished evaluations of both on the same images, the newest such pair of each run, newest run first."""
-    finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False).order_by("run_id", "pk")
-    finished = finished.select_related("model_version", "run")
-    theirs = {(each.run_id, each.image_count): each for each in finished.filter(model_version=other)}
-    ours = {(each.run_id, each.image_count): each for each in finished.filter(model_version=one)}
-    newest = {run: (each, theirs[run, count]) for (run, count), each in ours.items() if (run, count) in theirs}
-    yield from reversed(newest.values())
-
-
     known = [row for row in rows if row[column] is not None]
     unknown = [row for row in rows if row[column] is None]
     return sorted(known, key=lambda row: row[column], reverse=sort.startswith("-")) + unknown

@@ -33,7 +33,7 @@ def objections(version: ModelVersion) -> list[str]:
     """What to think about before `version` answers every search; nothing for the active one."""
     if version == ModelVersion.objects.active():
         return []
-    return [*_unfindable(version), *worse_answers(version)]
+    return [*_unindexed(version), *_lost(version), *worse_answers(version)]
 
 
 def worse_answers(version: ModelVersion) -> list[str]:
@@ -44,14 +44,26 @@ def worse_answers(version: ModelVersion) -> list[str]:
     return [*_unlearnt(version, beside=active), *_worse(version, than=active)]
 
 
-def _unfindable(version: ModelVersion) -> list[str]:
-    missing = MedicalImage.objects.without_embedding(version).count()
+def _unindexed(version: ModelVersion) -> list[str]:
+    missing = MedicalImage.objects.untried(version).count()
     if not missing:
         return []
     total = MedicalImage.objects.shown().count()
     return [
         f"{missing} of {total} images have no embedding of version {version.number} yet: no search finds them until "
         "they are indexed, which begins with the activation."
+    ]
+
+
+def _lost(version: ModelVersion) -> list[str]:
+    """What cannot be embedded at all is found by neither version: no reason to stay with the active one."""
+    active = ModelVersion.objects.active()
+    lost = MedicalImage.objects.in_vain(version).filter(embeddings__model_version=active).count() if active else 0
+    if active is None or not lost:
+        return []
+    return [
+        f"{lost} of the images that version {active.number} finds cannot be embedded by version {version.number}: no "
+        f"search finds them then. `manage.py index --model-version {version.number}` says why, and tries them again."
     ]
 
 

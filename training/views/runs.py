@@ -9,11 +9,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRefresh
 
-from retrieval.models import JobStatus, MedicalImage, ModelVersion
+from retrieval.models import JobStatus, ModelVersion
 from retrieval.services.jobs import cancel
 from training.forms import described
 from training.models import TrainingRun
-from training.results import result_of, split_rows, split_totals
+from training.results import index_counts, result_of, split_rows, split_totals
 from training.views.evaluations import result_context
 
 # A trainer that is free takes a run within a second.
@@ -63,8 +63,7 @@ def _page(request: HttpRequest, *, run: TrainingRun) -> dict[str, Any]:
         "split_totals": split_totals(split),
         "left_out": [(reason, count) for reason, count in run.left_out.items() if count],
         "active": ModelVersion.objects.active(),
-        "indexed_count": version.embeddings.count() if version else 0,
-        "image_count": MedicalImage.objects.shown().count(),
+        **(index_counts(version) if version else {}),
         **(result_context(request, evaluation=result) if result else {}),
     }
 

@@ -1,11 +1,12 @@
 """What the pages read of runs and evaluations. Reports are the JSON that a trainer has written."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from retrieval.models import JobStatus, MedicalImage, ModelVersion
 from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
@@ -27,8 +28,9 @@ def newest_figures() -> dict[int, dict[str, Any]]:
     that made the active version, so that the two can be compared, else on those of the newest run."""
     finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False)
     rows = finished.annotate(
-        is_own=Q(run__model_version=F("model_version")),
-        is_of_active=Q(run__model_version__status=ModelVersion.Status.ACTIVE),
+        # A run that made no version is neither, where SQL says NULL, which comes last of all.
+        is_own=Coalesce(Q(run__model_version=F("model_version")), Value(value=False)),
+        is_of_active=Coalesce(Q(run__model_version__status=ModelVersion.Status.ACTIVE), Value(value=False)),
     ).order_by("is_own", "is_of_active", "pk")
     figures = rows.values(
         "model_version_id",
@@ -42,6 +44,17 @@ def newest_figures() -> dict[int, dict[str, Any]]:
     return {row["model_version_id"]: dict(row) for row in figures}
 
 
+def index_counts(version: ModelVersion) -> dict[str, int]:
+    """How many images there are, how many the version has embedded, has yet to try, and has tried in vain."""
+    images = MedicalImage.objects.all()
+    return {
+        "image_count": images.shown().count(),
+        "indexed_count": version.embeddings.count(),
+        "untried_count": images.untried(version).count(),
+        "in_vain_count": images.in_vain(version).count(),
+    }
+
+
 def result_of(run: TrainingRun) -> Evaluation | None:
     """How good the version is that the run made, on the run's own test images."""
     return evaluation_of(run.model_version, run=run) if run.model_version else None
@@ -50,6 +63,16 @@ def result_of(run: TrainingRun) -> Evaluation | None:
 def evaluation_of(version: ModelVersion, *, run: TrainingRun) -> Evaluation | None:
     finished = run.evaluations.filter(model_version=version, status=JobStatus.DONE)
     return finished.select_related("model_version", "run").first()
+
+
+def comparable(one: ModelVersion, other: ModelVersion) -> Iterator[tuple[Evaluation, Evaluation]]:
+    """Finished evaluations of both on the same images, the newest such pair of each run, newest run first."""
+    finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False).order_by("run_id", "pk")
+    finished = finished.select_related("model_version", "run")
+    theirs = {(each.run_id, each.image_count): each for each in finished.filter(model_version=other)}
+    ours = {(each.run_id, each.image_count): each for each in finished.filter(model_version=one)}
+    newest = {run: (each, theirs[run, count]) for (run, count), each in ours.items() if (run, count) in theirs}
+    yield from reversed(newest.values())
 
 
 def from_elsewhere(version: ModelVersion) -> list[Evaluation]:

@@ -131,6 +131,16 @@ class MedicalImageQuerySet(models.QuerySet):
         embeddings = version.embeddings.filter(image=OuterRef("pk"))
         return self.shown().filter(~Exists(embeddings))
 
+    def in_vain(self, version: "ModelVersion") -> Self:
+        """Those without an embedding that an index job of the version tried already; the next job tries them again."""
+        tried = version.index_jobs.filter(failures__image=OuterRef("pk"))
+        return self.without_embedding(version).filter(Exists(tried))
+
+    def untried(self, version: "ModelVersion") -> Self:
+        """Those without an embedding that index jobs have yet to come to."""
+        tried = version.index_jobs.filter(failures__image=OuterRef("pk"))
+        return self.without_embedding(version).filter(~Exists(tried))
+
     def classes(self) -> models.QuerySet:
         """One dict a label: label, count, modality, body_part and sample (the primary key of one image)."""
         counted = self.shown().order_by().values("label").annotate(count=Count("pk"), sample=Min("pk"))

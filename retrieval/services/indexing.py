@@ -44,8 +44,11 @@ def create_index_job(*, version: ModelVersion, publish: bool, between: tuple[int
 
 
 def have_missing_embedded(version: ModelVersion) -> None:
-    """Have workers embed what the version lacks, if it lacks any. Raises VersionRetired."""
-    if MedicalImage.objects.without_embedding(version).exists():
+    """Have workers embed what the version lacks, if it lacks any. Raises VersionRetired.
+
+    What was tried in vain is no reason for another job: it would be the same with every import.
+    """
+    if MedicalImage.objects.untried(version).exists():
         create_index_job(version=version, publish=True)
 
 

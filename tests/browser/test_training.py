@@ -19,6 +19,7 @@ import json
 import re
 from retrieval.models import Dataset, ModelVersion
 from tests.training_rows import make_evaluation, make_run, make_version
+from training.models import Evaluation
 dataset = Dataset.objects.get(name="Synthetic phantoms")
 made = make_run(dataset, epochs=5)
 version = make_version(number=90, run=made)
@@ -26,7 +27,11 @@ evaluation = make_evaluation(made, version=version, mistaken=12)
 make_evaluation(made, version=ModelVersion.objects.active(), mistaken=30)
 failed = make_run(dataset, status="failed")
 running = make_run(dataset, status="running", epochs=2, phase="training", done=30, total=60)
-print(json.dumps({"made": made.pk, "evaluation": evaluation.pk, "failed": failed.pk, "running": running.pk}))
+judging = Evaluation.objects.create(
+    run=made, model_version=version, status="running", lease_expires_at=running.lease_expires_at, done=3, total=9
+)
+pks = {"evaluation": evaluation.pk, "failed": failed.pk, "running": running.pk, "judging": judging.pk}
+print(json.dumps({"made": made.pk, **pks}))
 """
 REMOVE = """
 from retrieval.models import ModelVersion
@@ -41,7 +46,7 @@ EPOCHS = "canvas => Chart.getChart(canvas).data.datasets[0].data.length"
 
 @pytest.fixture(scope="module")
 def rows(site: LiveSite) -> Iterator[Rows]:
-    """Primary keys of runs: `made` has made version 90, judged by `evaluation`; `failed`; `running`."""
+    """Primary keys of runs: `made` has made version 90, which `evaluation` and `judging` judge; `failed`; `running`."""
     yield json.loads(site.shell(MAKE))
     site.shell(REMOVE)
 
@@ -52,7 +57,8 @@ def _addresses(rows: Rows) -> list[str]:
     versions = [f"versions/90/{verb}/" for verb in ("activate", "retire")]
     evaluation = f"evaluations/{rows['evaluation']}/"
     others = ["", "start/", f"runs/{rows['running']}/cancel/", "compare/", evaluation, f"{evaluation}?label=fundus"]
-    return [f"/training/{name}" for name in (*pages, *versions, *others)]
+    judging = [f"evaluations/{rows['judging']}/", f"evaluations/{rows['judging']}/cancel/"]
+    return [f"/training/{name}" for name in (*pages, *versions, *others, *judging)]
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

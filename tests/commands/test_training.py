@@ -11,6 +11,7 @@ from retrieval.models import Dataset, MedicalImage, ModelVersion
 from retrieval.services import jobs
 from tests.commands.conftest import Manage
 from tests.pictures import drawn_pixels, png, striped_pixels
+from tests.training_rows import make_run
 from training.models import Evaluation, TrainingRun
 from training.services import running
 from training.services.ending import run_folder
@@ -60,6 +61,18 @@ def test_evaluate_asks_the_test_part_again(manage: Manage, trained: dict[str, An
     status, report = manage("evaluate", "--model-version", trained["model_version"])
     assert status == 0
     assert {name: report[name] for name in FIGURES} == {name: trained["test"][name] for name in FIGURES}
+
+
+def test_evaluate_prefers_a_run_that_is_done(manage: Manage, stripes: str, active_version: ModelVersion) -> None:
+    dataset = Dataset.objects.get(name=stripes)
+    failed_first, done = make_run(dataset, status="failed"), make_run(dataset)
+    make_run(dataset, status="failed")
+    assert manage("evaluate")[0] == 0
+    assert Evaluation.objects.get().run == done
+    done.delete()
+    TrainingRun.objects.exclude(pk=failed_first.pk).delete()
+    assert manage("evaluate")[0] == 0
+    assert Evaluation.objects.get().run == failed_first
 
 
 def test_evaluate_asks_with_images_from_elsewhere(manage: Manage, trained: dict[str, Any], tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ def test_activate_says_how_many_images_are_not_indexed_and_queues_them(
     other = create_model_version(architecture="narrow", weights="none", seed=1)
     assert "6 of 6 images have no embedding" in said("activate", other.number)[1]
     assert IndexJob.objects.get(model_version=other).total == 6
-    assert manage("activate", archive.number)[1]["without_embedding"] == 0
+    report = manage("activate", archive.number)[1]
+    assert (report["without_embedding"], report["not_embeddable"]) == (0, 0)
     assert IndexJob.objects.filter(model_version=archive).count() == 1
 
 

@@ -89,6 +89,18 @@ def test_an_image_that_cannot_be_embedded_is_told_and_tried_again_by_the_next_jo
     assert len(_indexed(active_version)) == 6
 
 
+def test_what_was_tried_in_vain_asks_for_no_other_job_until_something_else_is_missing(
+    active_version: ModelVersion, images: list[MedicalImage], index: Index, broker: Redis
+) -> None:
+    Path(images[2].preview.path).unlink()
+    index(active_version)
+    indexing.have_missing_embedded(active_version)
+    assert active_version.index_jobs.count() == 1
+    Embedding.objects.get(image=images[0]).delete()
+    indexing.have_missing_embedded(active_version)
+    assert active_version.index_jobs.latest("pk").total == 2
+
+
 def test_a_batch_whose_worker_died_is_finished_by_somebody_else(
     active_version: ModelVersion, images: list[MedicalImage], small_batches: None, broker: Redis
 ) -> None:

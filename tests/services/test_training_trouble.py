@@ -12,13 +12,23 @@ from retrieval.services import jobs
 from retrieval.services.versions import activate_model_version
 from tests.services.conftest import ImportFolder, small_disk_at
 from tests.services.training import RECIPE, work
+from tests.training_rows import make_run
 from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
-from training.services import running
+from training.services import judging, running
 from training.services.ending import run_folder
-from training.services.judging import evaluate_version
+from training.services.judging import evaluate_version, request_evaluation
 from training.services.starting import RunRefused, start_run
 
 Part = SplitImage.Part
+
+
+def _judged(version: ModelVersion, *, run: TrainingRun) -> Evaluation:
+    """What the trainer makes of one more evaluation."""
+    evaluation = jobs.claim(Evaluation, Evaluation.objects.create(model_version=version, run=run).pk)
+    assert evaluation is not None
+    with jobs.working_on(evaluation):
+        evaluate_version(evaluation)
+    return Evaluation.objects.get(pk=evaluation.pk)
 
 
 def test_images_without_label_or_preview_are_left_out_and_counted(start: Callable[..., TrainingRun]) -> None:
@@ -184,6 +194,39 @@ def test_what_was_learnt_before_is_told_of_a_version_that_was_trained_further(
     assert second.evaluations.get(model_version=second.model_version).report["seen_in_training"] == expected
 
 
+def test_the_same_pixels_and_patients_in_another_dataset_are_known(
+    start: Callable[..., TrainingRun], import_folder: ImportFolder, striped_folder: Path
+) -> None:
+    first = work(start(epochs=1))
+    assert first.model_version is not None
+    import_folder(striped_folder, dataset="again")
+    again = make_run(Dataset.objects.get(name="again"))
+    learnt = MedicalImage.objects.filter(splits__in=first.split.exclude(part=Part.TEST))
+    asked = MedicalImage.objects.filter(splits__in=again.split.filter(part=Part.TEST))
+    known = asked.filter(pixel_sha256__in=learnt.values("pixel_sha256"))
+    unknown = asked.exclude(pixel_sha256__in=learnt.values("pixel_sha256"))
+    expected = known.count()
+    assert 0 < expected < asked.count()
+    assert _judged(first.model_version, run=again).report["seen_in_training"] == expected
+    MedicalImage.objects.filter(pk__in=(unknown[0].pk, known[0].pk, learnt[0].pk)).update(patient_key="one")
+    assert _judged(first.model_version, run=again).report["seen_in_training"] == expected + 1
+
+
+def test_a_version_is_judged_again_once_images_of_the_run_went(
+    start: Callable[..., TrainingRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few of them were in the sample that was judged."""
+    monkeypatch.setattr(judging, "MOST_GALLERY", 4)
+    run = work(start(epochs=1))
+    assert run.model_version is not None
+    evaluation = run.evaluations.get()
+    assert (evaluation.report["gallery"], evaluation.report["run_images"]) == (4, 40)
+    assert request_evaluation(version=run.model_version, run=run) == evaluation
+    row = run.split.filter(part=Part.TRAINING).latest("image_id")
+    row.image.delete()
+    assert request_evaluation(version=run.model_version, run=run) != evaluation
+
+
 def test_a_label_that_is_changed_meanwhile_changes_nothing(
     start: Callable[..., TrainingRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,10 +314,6 @@ def test_a_run_whose_images_are_gone_is_not_divided_anew(start: Callable[..., Tr
     run = work(start(epochs=1))
     assert run.model_version is not None
     run.split.all().delete()
-    evaluation = jobs.claim(Evaluation, Evaluation.objects.create(model_version=run.model_version, run=run).pk)
-    assert evaluation is not None
-    with jobs.working_on(evaluation):
-        evaluate_version(evaluation)
-    evaluation.refresh_from_db()
+    evaluation = _judged(run.model_version, run=run)
     assert (evaluation.status, "no longer there" in evaluation.reason) == (JobStatus.FAILED, True)
     assert not run.split.exists()

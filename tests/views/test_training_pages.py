@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from retrieval.models import Dataset, ModelVersion
 from tests.training_rows import add_epoch, make_evaluation, make_run, make_version
@@ -45,6 +46,16 @@ def test_a_version_from_elsewhere_is_judged_by_another_runs_images_and_says_so(
     assert re.search(rf"100\.0 % 1\.000 1\.000 on images of run {judged.run.pk}", page)
 
 
+def test_figures_of_its_own_run_come_before_those_of_a_run_that_made_nothing(
+    logged_in: LoggedIn, judged: Evaluation, archive: Dataset
+) -> None:
+    failed = make_run(archive, status="failed")
+    make_evaluation(failed, version=judged.model_version)
+    page = _text(logged_in("staff"), "/training/")
+    assert re.search(r"7 ready narrow trained here, run \d+ 0 of 6 50\.0 % 0\.500 0\.500", page)
+    assert "on images of run" not in page
+
+
 def test_the_unfinished_run_stands_first_and_takes_the_start_buttons_place(
     logged_in: LoggedIn, archive: Dataset
 ) -> None:
@@ -72,6 +83,17 @@ def test_a_run_is_watched_while_it_works(logged_in: LoggedIn, archive: Dataset) 
     assert "was interrupted 1 time;" in page
     assert "Cancel …" in page
     assert f'hx-get="{address}?epochs=2"' in client.get(address).content.decode()
+
+
+def test_a_validation_counts_batches_and_gives_no_time_back(logged_in: LoggedIn, archive: Dataset) -> None:
+    run = make_run(archive, status="running", epochs=2, phase="validating", done=1, total=8)
+    client = logged_in("staff")
+    page = _text(client, "/training/")
+    assert "Validating, 2 of at most 20 epochs done, about 34 min left" in page
+    assert "1 of 8 batches of epoch 3" in page
+    page = _text(client, f"/training/runs/{run.pk}/")
+    assert "Validating , epoch 3 of at most 20, about 34 min left" in page
+    assert "1 of 8 batches" in page
 
 
 def test_a_run_that_has_just_been_taken_waits_no_more(logged_in: LoggedIn, archive: Dataset) -> None:
@@ -237,12 +259,51 @@ def test_an_evaluation_that_is_not_done_says_how_far_it_is(logged_in: LoggedIn, 
     assert "hx-get" not in client.get(address).content.decode()
 
 
+def _running(judged: Evaluation) -> Evaluation:
+    return Evaluation.objects.create(
+        model_version=judged.model_version, run=judged.run, status="running", lease_expires_at=timezone.now()
+    )
+
+
+def test_cancelling_a_judgement_asks_once_more(logged_in: LoggedIn, judged: Evaluation) -> None:
+    evaluation = _running(judged)
+    client, address = logged_in("staff"), f"/training/evaluations/{evaluation.pk}/cancel/"
+    for page in (f"/training/evaluations/{evaluation.pk}/", "/training/"):
+        assert f'href="{address}"' in client.get(page).content.decode()
+    assert "Cancel the judgement of version 7?" in _text(client, address)
+    evaluation.refresh_from_db()
+    assert not evaluation.cancel_requested
+    page = client.post(address, follow=True).content.decode()
+    evaluation.refresh_from_db()
+    assert evaluation.cancel_requested
+    assert "being cancelled" in page
+    assert "Cancel …" not in page
+
+
+def test_a_waiting_judgement_is_cancelled_at_once(logged_in: LoggedIn, judged: Evaluation) -> None:
+    waiting = Evaluation.objects.create(model_version=judged.model_version, run=judged.run)
+    client = logged_in("staff")
+    page = client.post(f"/training/evaluations/{waiting.pk}/cancel/", follow=True).content.decode()
+    waiting.refresh_from_db()
+    assert waiting.status == "cancelled"
+    assert "The judgement of version 7 was cancelled." in page
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_judgement_that_has_ended_is_not_cancelled(logged_in: LoggedIn, judged: Evaluation, method: str) -> None:
+    response = getattr(logged_in("staff"), method)(f"/training/evaluations/{judged.pk}/cancel/", follow=True)
+    assert "had ended before it could be cancelled" in response.content.decode()
+    judged.refresh_from_db()
+    assert judged.status == "done"
+
+
 def test_every_training_page_keeps_to_the_content_security_policy(logged_in: LoggedIn, judged: Evaluation) -> None:
     client = logged_in("staff")
     running = make_run(judged.images.earliest("pk").image.dataset, status="running")
     pages = ("", "start/", f"runs/{judged.run_id}/", f"runs/{running.pk}/", f"runs/{running.pk}/cancel/", "compare/")
     versions = ("versions/7/activate/", "versions/7/retire/")
-    for name in (*pages, *versions, f"evaluations/{judged.pk}/", f"evaluations/{judged.pk}/?label=chest"):
+    evaluations = (f"{judged.pk}/", f"{judged.pk}/?label=chest", f"{_running(judged).pk}/cancel/")
+    for name in (*pages, *versions, *(f"evaluations/{each}" for each in evaluations)):
         response = client.get(f"/training/{name}")
         page = response.content.decode()
         assert response.status_code == 200, name

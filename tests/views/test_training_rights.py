@@ -6,10 +6,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from retrieval.models import Dataset
+from retrieval.models import Dataset, ModelVersion
 from tests.training_rows import make_evaluation, make_run, make_version
 from training import urls
-from training.models import TrainingRun
+from training.models import Evaluation, TrainingRun
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
@@ -49,9 +49,14 @@ def test_looking_is_not_changing(logged_in: LoggedIn, addresses: list[str]) -> N
     group = client.user.groups.get()  # type: ignore[attr-defined]
     group.permissions.filter(codename__startswith="add_").exclude(codename="add_query").delete()
     group.permissions.filter(codename__startswith="change_").delete()
+    version = ModelVersion.objects.get(number=7)
+    waiting = Evaluation.objects.create(model_version=version, run=TrainingRun.objects.get())
     page = client.get("/training/").content.decode()
-    for words in ("Start a training run", "Activate", "Retire"):
+    assert "Version 7 waits for the trainer" in page
+    for words in ("Start a training run", "Activate", "Retire", "Cancel"):
         assert words not in page
+    assert "Cancel" not in client.get(f"/training/evaluations/{waiting.pk}/").content.decode()
+    assert client.post(f"/training/evaluations/{waiting.pk}/cancel/").status_code == 403
     for address in ("start/", "versions/7/activate/", "versions/7/retire/", "versions/roll-back/"):
         assert client.post(f"/training/{address}").status_code == 403
     assert client.post("/training/compare/", {"run": 1, "version": 7}).status_code == 403

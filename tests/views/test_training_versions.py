@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
-from retrieval.models import Dataset, Embedding, IndexJob, ModelVersion
+from retrieval.models import Dataset, Embedding, IndexFailure, IndexJob, ModelVersion
 from retrieval.services.versions import activate_model_version
 from tests.training_rows import make_evaluation, make_run, make_version
 from training.models import Evaluation, TrainingRun
@@ -115,6 +115,42 @@ def test_what_a_version_lacks_is_embedded_once_it_serves(
         embedding.delete()
     client.post("/training/versions/7/activate/", {"confirmed": "1"})
     assert queued(candidate) == [2]
+
+
+def _cannot_embed(version: ModelVersion) -> None:
+    """An index job of the version has tried one of the images in vain."""
+    embedding = version.embeddings.earliest("image_id")
+    job = IndexJob.objects.create(model_version=version, total=1)
+    IndexFailure.objects.create(index_job=job, image_id=embedding.image_id, reason="The preview is damaged.")
+    embedding.delete()
+
+
+def test_an_image_that_no_version_can_embed_is_no_objection(
+    logged_in: LoggedIn, candidate: ModelVersion, active_version: ModelVersion
+) -> None:
+    for version in (candidate, active_version):
+        _cannot_embed(version)
+    client = logged_in("staff")
+    client.post("/training/versions/7/activate/")
+    assert _active() == 7
+    assert candidate.index_jobs.count() == 1
+    page = _text(client.get("/training/versions/roll-back/").content)
+    assert "5 of 6 images are indexed for version 1. Of the others, 1 cannot be embedded" in page
+    assert "no search finds" not in page
+    page = _text(client.get(f"/training/runs/{candidate.training_run.pk}/").content)  # type: ignore[attr-defined]
+    assert "5 of 6 images are indexed with it. Of the others, 1 cannot be embedded" in page
+    assert "manage.py index --model-version 7 says why" in page
+    assert "progress" not in page
+
+
+def test_an_image_that_only_the_active_version_can_embed_asks_first(
+    logged_in: LoggedIn, candidate: ModelVersion
+) -> None:
+    _cannot_embed(candidate)
+    page = _text(logged_in("staff").post("/training/versions/7/activate/").content)
+    assert "1 of the images that version 1 finds cannot be embedded by version 7" in page
+    assert "until they are indexed" not in page
+    assert _active() == 1
 
 
 def test_an_unjudged_and_unindexed_version_asks_first(logged_in: LoggedIn, run: TrainingRun) -> None:

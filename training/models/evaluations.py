@@ -5,7 +5,7 @@ from typing import ClassVar
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
-from retrieval.models import Job, MedicalImage, ModelVersion
+from retrieval.models import Job, JobStatus, MedicalImage, ModelVersion
 from training.models.runs import TrainingRun
 
 
@@ -14,8 +14,8 @@ class Evaluation(Job):
 
     `report` is what `manage.py evaluate` prints (interface: queries, gallery, accuracy, p_at, map_at_20, per_class,
     confusion_matrix), with `features` (p_at and map_at_20 of the network's features before the projection), and
-    `unknown` for classes that the gallery does not have. Two evaluations of one run compare two versions on the same
-    test images and the same gallery.
+    `unknown` for classes that the gallery does not have. Two evaluations of one run, with the same `image_count`,
+    compare two versions on the same test images and the same gallery.
     """
 
     task_name: ClassVar[str] = "training.tasks.evaluate_task"
@@ -31,6 +31,26 @@ class Evaluation(Job):
 
     def __str__(self) -> str:
         return f"evaluation {self.pk}"
+
+    @property
+    def image_count(self) -> int:
+        """How many images its run had when it was judged. Some may be deleted, none ever come: who has the same number
+        was judged on the same images."""
+        return max(self._images_known, self._images_left)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether images of its run were deleted since: its figures are of more than there are now."""
+        return self.status == JobStatus.DONE and self.run is not None and self._images_known > self._images_left
+
+    @property
+    def _images_known(self) -> int:
+        # Reports that were made before it was kept have what was read of the images.
+        return self.report.get("run_images", self.report["queries"] + self.report["gallery"])
+
+    @property
+    def _images_left(self) -> int:
+        return self.run.split.count() if self.run else 0
 
 
 class EvaluatedImage(models.Model):

@@ -63,12 +63,19 @@ class TrainingRun(Job):
         return f"training run {self.pk}"
 
     @property
+    def is_in_epoch(self) -> bool:
+        """Whether `done` and `total` count batches of an epoch."""
+        return self.phase in (self.Phase.TRAINING, self.Phase.VALIDATING)
+
+    @property
     def seconds_left(self) -> float | None:
         """To the last epoch, if none stops it earlier; None before the first epoch is done."""
         seconds = [epoch.seconds for epoch in self.epochs.all()]
         if self.is_finished or not seconds:
             return None
         share = self.done / self.total if self.phase == self.Phase.TRAINING and self.total else 0
+        # Validation is the short end of an epoch: what is left does not jump back by a whole one.
+        share = 1 if self.phase == self.Phase.VALIDATING else share
         return max(0.0, (self.recipe["epochs"] - len(seconds) - share) * sum(seconds) / len(seconds))
 
     @property

@@ -1,11 +1,10 @@
 """Putting a model version into service, and what speaks against it, in sentences for people."""
 
-from collections.abc import Iterator
-
-from retrieval.models import JobStatus, MedicalImage, ModelVersion
+from retrieval.models import MedicalImage, ModelVersion
 from retrieval.services.indexing import have_missing_embedded
 from retrieval.services.versions import activate_model_version, roll_back
 from training.models import Evaluation
+from training.results import comparable
 
 # P@20 differs by so much from one seed to the next: less is no reason to hesitate.
 TOLERANCE = 0.002
@@ -34,7 +33,7 @@ def objections(version: ModelVersion) -> list[str]:
     """What to think about before `version` answers every search; nothing for the active one."""
     if version == ModelVersion.objects.active():
         return []
-    return [*_unfindable(version), *worse_answers(version)]
+    return [*_unindexed(version), *_lost(version), *worse_answers(version)]
 
 
 def worse_answers(version: ModelVersion) -> list[str]:
@@ -45,14 +44,26 @@ def worse_answers(version: ModelVersion) -> list[str]:
     return [*_unlearnt(version, beside=active), *_worse(version, than=active)]
 
 
-def _unfindable(version: ModelVersion) -> list[str]:
-    missing = MedicalImage.objects.without_embedding(version).count()
+def _unindexed(version: ModelVersion) -> list[str]:
+    missing = MedicalImage.objects.untried(version).count()
     if not missing:
         return []
     total = MedicalImage.objects.shown().count()
     return [
         f"{missing} of {total} images have no embedding of version {version.number} yet: no search finds them until "
         "they are indexed, which begins with the activation."
+    ]
+
+
+def _lost(version: ModelVersion) -> list[str]:
+    """What cannot be embedded at all is found by neither version: no reason to stay with the active one."""
+    active = ModelVersion.objects.active()
+    lost = MedicalImage.objects.in_vain(version).filter(embeddings__model_version=active).count() if active else 0
+    if active is None or not lost:
+        return []
+    return [
+        f"{lost} of the images that version {active.number} finds cannot be embedded by version {version.number}: no "
+        f"search finds them then. `manage.py index --model-version {version.number}` says why, and tries them again."
     ]
 
 
@@ -71,7 +82,7 @@ def _unlearnt(version: ModelVersion, *, beside: ModelVersion) -> list[str]:
 
 
 def _worse(version: ModelVersion, *, than: ModelVersion) -> list[str]:
-    pairs = list(_common_evaluations(version, than))
+    pairs = list(comparable(version, than))
     if not pairs:
         return [f"Versions {version.number} and {than.number} were not compared on the same test images."]
     return [sentence for ours, theirs in pairs if (sentence := _said_of(ours, theirs))]
@@ -83,17 +94,9 @@ def _said_of(ours: Evaluation, theirs: Evaluation) -> str:
     if own >= other - TOLERANCE:
         return ""
     number, known = theirs.model_version.number, theirs.report.get("seen_in_training", 0)
-    flattered = f" But version {number} has learnt from {known} of them, which flatters it." if known else ""
+    learnt = f" But version {number} has learnt from {known} of them, or from others of their patients"
+    flattered = f"{learnt}, which flatters it." if known else ""
     return (
         f"Version {ours.model_version.number} is worse on the same {ours.report['queries']} test images (run "
         f"{ours.run_id}): P@20 is {own:.3f}, that of version {number} {other:.3f}.{flattered}"
     )
-
-
-def _common_evaluations(one: ModelVersion, other: ModelVersion) -> Iterator[tuple[Evaluation, Evaluation]]:
-    """Finished evaluations of both on the test images of the same run, newest run first."""
-    finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False).select_related("model_version")
-    theirs = {each.run_id: each for each in finished.filter(model_version=other).order_by("pk")}
-    for ours in finished.filter(model_version=one).order_by("-run"):
-        if ours.run_id in theirs:
-            yield ours, theirs[ours.run_id]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from retrieval.models import JobStatus, ModelVersion
+from retrieval.models import JobStatus, MedicalImage, ModelVersion
 from retrieval.services import jobs
 from retrieval.services.versions import refuse_retired
 from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
@@ -25,7 +25,8 @@ MOST_GALLERY = 50_000
 
 
 def request_evaluation(*, version: ModelVersion, run: TrainingRun) -> Evaluation:
-    """Have the trainer judge a version on a run's test images; what is asked for already is not asked for again.
+    """Have the trainer judge a version on a run's test images; what is asked for already is not asked for again, unless
+    images of the run were deleted since.
 
     Raises VersionRetired.
     """
@@ -34,7 +35,8 @@ def request_evaluation(*, version: ModelVersion, run: TrainingRun) -> Evaluation
         # Two presses make one evaluation.
         TrainingRun.objects.select_for_update().get(pk=run.pk)
         given_up = (JobStatus.FAILED, JobStatus.CANCELLED)
-        evaluation = run.evaluations.filter(model_version=version).exclude(status__in=given_up).first()
+        asked_for = run.evaluations.filter(model_version=version).exclude(status__in=given_up)
+        evaluation = next((each for each in asked_for if not each.is_outdated), None)
         if evaluation is None:
             evaluation = Evaluation.objects.create(model_version=version, run=run)
             jobs.enqueue(evaluation)
@@ -80,14 +82,24 @@ def _answers(version: ModelVersion, *, parts: Parts, watch: Watch) -> Answers:
     asked = reader.read(queries, on_progress=lambda done: watch(done, total))
     kept = reader.read(gallery, on_progress=lambda done: watch(len(queries) + done, total))
     found = answers(reader, asked=asked, kept=kept)
+    found.report["run_images"] = sum(map(len, parts.values()))
     found.report["seen_in_training"] = _seen(version, images=queries)
     return found
 
 
 def _seen(version: ModelVersion, *, images: list[RunImage]) -> int:
-    """How many of the images the version has learnt from, itself or through what it was trained further from."""
+    """How many of the images the version has learnt from, itself or through what it was trained further from.
+
+    The same pixels in another dataset count, and so do other images of the same patient where the patient is known.
+    """
     learnt = SplitImage.objects.filter(run__in=_teachers(version)).exclude(part=Part.TEST)
-    return len(set(learnt.values_list("image_id", flat=True)) & {image.pk for image in images})
+    asked = MedicalImage.objects.order_by().filter(pk__in=[image.pk for image in images])
+    # One query for each key: the database joins by a hash, which it does not where either key may fit.
+    same_pixels, same_patient = (
+        asked.exclude(**{key: ""}).filter(**{f"{key}__in": learnt.values(f"image__{key}")}).values("pk")
+        for key in ("pixel_sha256", "patient_key")
+    )
+    return same_pixels.union(same_patient).count()
 
 
 def _teachers(version: ModelVersion) -> list[int]:

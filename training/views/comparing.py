@@ -16,7 +16,7 @@ from retrieval.models import JobStatus, ModelVersion
 from retrieval.services.versions import VersionRefused
 from retrieval.views.numbers import number_in
 from training.models import TrainingRun
-from training.results import class_differences, figure_differences, image_differences
+from training.results import class_differences, comparable, figure_differences, image_differences
 from training.services.judging import request_evaluation
 
 CHANGED = 12
@@ -31,12 +31,16 @@ def version_compare(request: HttpRequest) -> HttpResponse:
     runs = TrainingRun.objects.filter(status=JobStatus.DONE).prefetch_related("datasets")
     run = _chosen_run(request.GET.dict(), runs=list(runs))
     versions = list(ModelVersion.objects.all())
-    sides = [_side(version, run=run) for version in _chosen_versions(request.GET.dict(), run=run, versions=versions)]
-    is_busy = any(side["evaluation"] and not side["evaluation"].is_finished for side in sides)
-    context = {"run": run, "runs": runs, "versions": versions, "sides": sides, "is_busy": is_busy}
+    chosen = _chosen_versions(request.GET.dict(), run=run, versions=versions)
+    sides = [_side(version, run=run) for version in chosen]
+    is_busy = any(side["is_missing"] and side["newest"] and not side["newest"].is_finished for side in sides)
+    context = {
+        **{"run": run, "runs": runs, "versions": versions, "sides": sides, "is_busy": is_busy},
+        "has_images": run is not None and run.split.exists(),
+    }
     if request.htmx:  # type: ignore[attr-defined]
         return render(request, "training/_compare_state.html", context) if is_busy else HttpResponseClientRefresh()
-    return render(request, "training/compare.html", {**context, **_differences(sides)})
+    return render(request, "training/compare.html", {**context, **_differences(chosen, run=run)})
 
 
 def _chosen_run(chosen: Mapping[str, str], *, runs: list[TrainingRun]) -> TrainingRun | None:
@@ -65,23 +69,23 @@ def _counterpart(version: ModelVersion | None, *, run: TrainingRun, versions: Ve
 
 
 def _side(version: ModelVersion, *, run: TrainingRun | None) -> dict[str, Any]:
-    evaluations = version.evaluations.filter(run=run)
-    done = evaluations.filter(status=JobStatus.DONE).first()
-    return {"version": version, "evaluation": done or evaluations.first()}
+    """`newest` is the last that was asked for; `is_missing` is whether no judgement is of the images there are now."""
+    evaluations = list(version.evaluations.filter(run=run).select_related("run", "model_version"))
+    is_missing = not any(each.status == JobStatus.DONE and not each.is_outdated for each in evaluations)
+    return {"version": version, "newest": next(iter(evaluations), None), "is_missing": is_missing}
 
 
-def _differences(sides: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of both, and what changed between them; nothing until both are judged."""
-    evaluations = [side["evaluation"] for side in sides]
-    if len(sides) != 2 or sides[0]["version"] == sides[1]["version"]:
+def _differences(versions: Versions, *, run: TrainingRun | None) -> dict[str, Any]:
+    """The figures of both, and what changed between them; nothing until both are judged on the same images."""
+    if run is None or len(versions) != 2 or versions[0] == versions[1]:
         return {}
-    if not all(evaluation and evaluation.status == JobStatus.DONE for evaluation in evaluations):
+    before, after = next((pair for pair in comparable(*versions) if pair[0].run_id == run.pk), (None, None))
+    if before is None or after is None:
         return {}
-    before, after = evaluations
     images = image_differences(before, after)
     return {
         "before": before,
-        "after": after,
+        "compared": (before, after),
         "figures": figure_differences(before.report, after.report),
         "class_differences": class_differences(before.report, after.report),
         "worse": images.filter(change__lt=0).order_by("change", "image_id")[:CHANGED],

@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRefresh
 
 from retrieval.models import JobStatus
+from retrieval.services.jobs import cancel
 from training.models import Evaluation
 from training.results import HARDEST_FIRST, class_rows, confusion_rows, from_elsewhere, strips
 
@@ -31,6 +33,21 @@ def evaluation_detail(request: HttpRequest, pk: int) -> HttpResponse:
     if evaluation.run and {"label", "predicted"} & set(request.GET):
         return render(request, "training/evaluated_images.html", _images_context(request, evaluation=evaluation))
     return render(request, "training/evaluation_detail.html", result_context(request, evaluation=evaluation))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("training.change_trainingrun", raise_exception=True)
+def evaluation_cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    """The same right as for a run: it is what keeps the trainer from everybody else's."""
+    evaluation = get_object_or_404(Evaluation.objects.select_related("run", "model_version"), pk=pk)
+    if request.method != "POST" and not evaluation.is_finished:
+        return render(request, "training/evaluation_cancel.html", {"evaluation": evaluation})
+    if request.method == "POST":
+        cancel(evaluation)
+        evaluation.refresh_from_db()
+    if evaluation.status not in (JobStatus.CANCELLED, JobStatus.RUNNING):
+        messages.info(request, "The judgement had ended before it could be cancelled.")
+    return redirect("evaluation_detail", evaluation.pk)
 
 
 def result_context(request: HttpRequest, *, evaluation: Evaluation) -> dict[str, Any]:

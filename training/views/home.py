@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 from retrieval.models import IndexJob, MedicalImage, ModelVersion
 from retrieval.models.jobs import UNFINISHED
 from retrieval.services.versions import version_to_roll_back_to
-from training.models import TrainingRun
+from training.models import Evaluation, TrainingRun
 from training.results import newest_figures
 
 INDEX_JOBS_SHOWN = 10
@@ -25,17 +25,19 @@ def training_home(request: HttpRequest) -> HttpResponse:
     runs = TrainingRun.objects.select_related("created_by", "model_version").prefetch_related("datasets", "epochs")
     page = Paginator(runs, PAGE).get_page(request.GET.get("page"))
     unfinished = TrainingRun.objects.unfinished().prefetch_related("epochs").first()
+    judgements = list(Evaluation.objects.unfinished().select_related("model_version").order_by("pk"))
     index_jobs = list(IndexJob.objects.select_related("model_version")[:INDEX_JOBS_SHOWN])
     figures = newest_figures()
     context = {
         "unfinished": unfinished,
+        "judgements": judgements,
         "page": page,
         "runs": [_run_row(run, figures=figures) for run in page],
         "versions": _version_rows(figures),
         "roll_back_to": version_to_roll_back_to(),
         "image_count": MedicalImage.objects.shown().count(),
         "index_jobs": index_jobs,
-        "is_busy": unfinished is not None or any(job.progress["status"] in UNFINISHED for job in index_jobs),
+        "is_busy": bool(unfinished or judgements) or any(job.progress["status"] in UNFINISHED for job in index_jobs),
     }
     template = "training/_home.html" if request.htmx else "training/home.html"  # type: ignore[attr-defined]
     return render(request, template, context)

@@ -9,10 +9,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRefresh
 
-from retrieval.models import JobStatus, MedicalImage, ModelVersion
+from retrieval.models import JobStatus, ModelVersion
 from training.forms import described
 from training.models import TrainingRun
-from training.results import result_of, split_rows, split_totals
+from training.results import index_counts, result_of, split_rows, split_totals
 from training.services.ending import cancel_run
 from training.views.evaluations import result_context
 
@@ -46,7 +46,6 @@ def _live(run: TrainingRun) -> dict[str, Any]:
         "epochs": epochs,
         "best": run.best_epoch,
         "epoch_now": min(len(epochs) + 1, most),
-        "is_in_epoch": run.phase in (run.Phase.TRAINING, run.Phase.VALIDATING),
         "interruptions": run.attempts - 1,
         "is_late": run.status == JobStatus.QUEUED and run.age_seconds > TRAINER_LATE_SECONDS,
         "stopped_early": run.stopped_early,
@@ -65,8 +64,7 @@ def _page(request: HttpRequest, *, run: TrainingRun) -> dict[str, Any]:
         "left_out": [(reason, count) for reason, count in run.left_out.items() if count],
         "active": ModelVersion.objects.active(),
         "made": version if version and version.status != ModelVersion.Status.RETIRED else None,
-        "indexed_count": version.embeddings.count() if version else 0,
-        "image_count": MedicalImage.objects.shown().count(),
+        **(index_counts(version) if version else {}),
         **(result_context(request, evaluation=result) if result else {}),
     }
 

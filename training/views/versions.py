@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
-from retrieval.models import MedicalImage, ModelVersion
+from retrieval.models import ModelVersion
 from retrieval.services.versions import (
     NothingToRollBackTo,
     VersionRefused,
@@ -14,6 +14,7 @@ from retrieval.services.versions import (
     retire_model_version,
     version_to_roll_back_to,
 )
+from training.results import index_counts
 from training.services.activation import go_back, objections, put_into_service, worse_answers
 
 may_change = permission_required("retrieval.change_modelversion", raise_exception=True)
@@ -54,8 +55,7 @@ def version_roll_back(request: HttpRequest) -> HttpResponse:
         "version": version,
         "active": ModelVersion.objects.active(),
         "objections": worse_answers(version),
-        "indexed_count": version.embeddings.count(),
-        "image_count": MedicalImage.objects.shown().count(),
+        **index_counts(version),
     }
     return render(request, "training/roll_back.html", context)
 

@@ -21,6 +21,7 @@ class Command(ReportingCommand):
             "model_version": version.number,
             "previous": previous.number if previous else None,
             "without_embedding": MedicalImage.objects.without_embedding(version).count(),
+            "not_embeddable": MedicalImage.objects.in_vain(version).count(),
             "warnings": warnings,
         }
 
@@ -30,5 +31,10 @@ class Command(ReportingCommand):
         self.stdout.write(f"Model version {report['model_version']} is active{before}.")
         for warning in report["warnings"]:
             self.stdout.write(f"  {warning}")
-        if report["without_embedding"]:
+        if report["not_embeddable"]:
+            self.stdout.write(
+                f"{report['not_embeddable']} images cannot be embedded: "
+                f"`manage.py index --model-version {report['model_version']}` says why, and tries again."
+            )
+        if report["without_embedding"] > report["not_embeddable"]:
             self.stdout.write("Workers embed what is missing; without a running site, `manage.py index` does.")

@@ -41,9 +41,7 @@ class Command(ReportingCommand):
         return {"model_version": version.number, **evaluation.report}
 
     def _on_run(self, version: ModelVersion, *, number: int | None) -> Evaluation:
-        runs = TrainingRun.objects.filter(split__isnull=False).distinct()
-        wanted = runs.filter(model_version=version) if number is None else runs.filter(pk=number)
-        run = wanted.first() or (runs.first() if number is None else None)
+        run = _run_for(version, number=number)
         if run is None:
             raise CommandError(NO_TEST_PART if number is None else f"There is no split training run {number}.")
         evaluation = jobs.claim(Evaluation, Evaluation.objects.create(model_version=version, run=run).pk)
@@ -73,3 +71,12 @@ class Command(ReportingCommand):
         self.stdout.write(f"Model version {report['model_version']}")
         for line in lines_of_report(report):
             self.stdout.write(line)
+
+
+def _run_for(version: ModelVersion, *, number: int | None) -> TrainingRun | None:
+    """The run of that number; unless one is given the version's own, else the newest that is done, else the newest."""
+    runs = TrainingRun.objects.filter(split__isnull=False).distinct()
+    if number is not None:
+        return runs.filter(pk=number).first()
+    own, done = runs.filter(model_version=version), runs.filter(status=JobStatus.DONE)
+    return own.first() or done.first() or runs.first()

@@ -101,14 +101,12 @@ def striped_folder(tmp_path: Path) -> Path:
 def active_version(db: None) -> Iterator[ModelVersion]:
     """An untrained narrow network, active."""
     from retrieval.services.searching import query_decoder
-    from retrieval.services.versions import activate_model_version, create_model_version, load_embedder
+    from retrieval.services.versions import activate_model_version, create_model_version
 
     version = create_model_version(architecture="narrow", weights="none")
     activate_model_version(version)
     version.refresh_from_db()
     yield version
-    # Primary keys come again after a rollback, with other weights.
-    load_embedder.cache_clear()
     query_decoder().close()
 
 

@@ -145,6 +145,8 @@ class StartForm(forms.Form):
         help_text="Only for files of weights from elsewhere: they expect blue, green, red in 0 to 255.",
     )
     first = ("weights", "architecture", "frozen_blocks")
+    # What no recipe is about: it stays as it was chosen when another one is.
+    beside_recipe = (*first, "caffe_preprocessing", "seed")
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)

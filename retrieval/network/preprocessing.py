@@ -20,8 +20,8 @@ from retrieval.network.tensor_files import read_metadata
 class Preprocessing:
     """How RGB pixels 0..255 become network input: (pixel * scale - mean) / std, in the network's channel order.
 
-    `size` is the side of the square input in pixels. `resize` "squash" ignores the aspect ratio, as the published
-    system does; "pad" keeps it and centres the image on black. Raises ValueError for values that make no sense.
+    `size` is the side of the square input in pixels. `resize` has one value, and files of weights name it: "squash"
+    ignores the aspect ratio, as the published system does. Raises ValueError for values that make no sense.
     """
 
     size: int = INPUT_SIDE
@@ -29,10 +29,10 @@ class Preprocessing:
     scale: float = 1.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    resize: Literal["squash", "pad"] = "squash"
+    resize: Literal["squash"] = "squash"
 
     def __post_init__(self) -> None:
-        sound = self.size == INPUT_SIDE and self.channel_order in ("RGB", "BGR") and self.resize in ("squash", "pad")
+        sound = self.size == INPUT_SIDE and self.channel_order in ("RGB", "BGR") and self.resize == "squash"
         numbers = (self.scale, *self.mean, *self.std)
         triples = len(self.mean) == 3 and len(self.std) == 3
         if not (sound and triples and np.isfinite(numbers).all() and self.scale > 0 and min(self.std) > 0):
@@ -83,7 +83,7 @@ def load_image(source: Path | bytes, *, preprocessing: Preprocessing = TORCHVISI
     try:
         with Image.open(source if isinstance(source, Path) else io.BytesIO(source), formats=("PNG",)) as image:
             # Grey stays one channel until it is resized: a third of the work.
-            pixels = np.array(_resized(_grey_or_rgb(image), preprocessing=preprocessing))
+            pixels = np.array(_resized(_grey_or_rgb(image), size=preprocessing.size))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise PreviewUnreadable("The preview image is missing or damaged.") from error
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
@@ -126,14 +126,6 @@ def _grey_or_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def _resized(image: Image.Image, *, preprocessing: Preprocessing) -> Image.Image:
+def _resized(image: Image.Image, *, size: int) -> Image.Image:
     """Resize to the square input. Pillow's bilinear filter is antialiased: it averages over the pixels it drops."""
-    size = preprocessing.size
-    if preprocessing.resize == "squash":
-        return image.resize((size, size), Image.Resampling.BILINEAR)
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    canvas = Image.new(image.mode, (size, size))
-    fitted = image.resize((width, height), Image.Resampling.BILINEAR)
-    canvas.paste(fitted, ((size - width) // 2, (size - height) // 2))
-    return canvas
+    return image.resize((size, size), Image.Resampling.BILINEAR)

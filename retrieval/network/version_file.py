@@ -37,7 +37,6 @@ class LoadedVersion:
     preprocessing: Preprocessing
     network: VGG
     projection: Projection
-    notes: dict[str, Any]
 
 
 def save_version(
@@ -51,8 +50,9 @@ def save_version(
 ) -> str:
     """Write the file, whole or not at all, and return its SHA-256 in hex.
 
-    `classes` is empty for a head that was never trained. `notes` are JSON values to keep with it (metrics, where the
-    weights came from). Raises ValueError when the classes or the projection do not belong to the network, and OSError.
+    `classes` is empty for a head that was never trained. `notes` are JSON values that tell whoever finds the file where
+    it came from; nothing reads them here. Raises ValueError when the classes or the projection do not belong to the
+    network, and OSError.
     """
     _check_classes(classes, network=network)
     if projection.mean.size != network.architecture.width:
@@ -85,7 +85,6 @@ def load_version(path: Path) -> LoadedVersion:
             preprocessing=Preprocessing.from_dict(description["preprocessing"]),
             network=network,
             projection=_projection(tensors, network=network),
-            notes=dict(description["notes"]),
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsRefused(f"{path.name} is not a sound model version: {_first_lines(error)}") from error

@@ -52,6 +52,19 @@ def have_missing_embedded(version: ModelVersion) -> None:
         create_index_job(version=version, publish=True)
 
 
+def index_missing(version: ModelVersion, *, progress: jobs.Progress = jobs.silent) -> IndexJob:
+    """Embed what the version lacks, together with the workers: first what is planned already, then the rest.
+
+    Returns the job of the rest, which has tried again what failed in those before. Raises VersionRetired.
+    """
+    planned = IndexBatch.objects.unfinished().filter(index_job__model_version=version).values("index_job")
+    for job in list(IndexJob.objects.filter(pk__in=planned).order_by("pk")):
+        work_on_index_job(job, progress=progress)
+    rest = create_index_job(version=version, publish=False)
+    work_on_index_job(rest, progress=progress)
+    return rest
+
+
 def index_batch(batch: IndexBatch) -> None:
     """Embed the images of a claimed batch that have no embedding yet."""
     version = batch.index_job.model_version

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet, Window
 
 from retrieval.models import (
     EMBEDDING_DIMENSION,
@@ -97,13 +97,18 @@ def _store(check: QualityCheck, findings: list[QualityFinding], **facts: object)
 
 
 def _exact_duplicates(check: QualityCheck) -> Iterator[QualityFinding]:
-    """Each further image with the same pixels beside the first one, but for frames of one series: those may repeat."""
+    """Each further image with the same pixels beside the first one, but for frames of one series: those may repeat.
+
+    What there is most often comes last: a black slice, of which every series may have one, is no copy of another.
+    """
     shown = MedicalImage.objects.shown()
     twins = shown.filter(pixel_sha256=OuterRef("pixel_sha256")).exclude(pk=OuterRef("pk"))
     own = check.dataset.images.shown().filter(Exists(twins)).values("pixel_sha256")
     rank = 0
-    rows = shown.filter(pixel_sha256__in=own).order_by("pixel_sha256", "pk").iterator(chunk_size=ROWS_READ_AT_ONCE)
-    for _, group in groupby(rows, key=lambda image: image.pixel_sha256):
+    times = Window(Count("pk"), partition_by="pixel_sha256")
+    rows = shown.filter(pixel_sha256__in=own).annotate(times=times).order_by("times", "pixel_sha256", "pk")
+    in_order = rows.iterator(chunk_size=ROWS_READ_AT_ONCE)
+    for _, group in groupby(in_order, key=lambda image: image.pixel_sha256):
         first, *others = sorted(group, key=lambda image: (image.dataset_id != check.dataset_id, image.pk))
         for other in others:
             if _series_of(other) == _series_of(first):

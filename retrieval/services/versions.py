@@ -6,11 +6,11 @@ torch is imported inside the functions: the web process imports this module's ca
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from django.core.files import File
 from django.core.files.storage import default_storage
@@ -128,10 +128,6 @@ def _embedder_in(path: str) -> Embedder:
     return Embedder.load(Path(path))
 
 
-# As every cached function has it.
-load_embedder.cache_clear = _embedder_in.cache_clear  # type: ignore[attr-defined]
-
-
 def create_model_version(
     *, architecture: str, weights: str, caffe_preprocessing: bool = False, seed: int = 0
 ) -> ModelVersion:
@@ -180,7 +176,6 @@ def store_version(
     weights_source: str,
     weights_report: str,
     classes: Sequence[str] = (),
-    metrics: Mapping[str, Any] | None = None,
 ) -> ModelVersion:
     """Copy the file at `path`, whose SHA-256 is `digest`, into the archive, then add the row (status ready).
 
@@ -201,7 +196,6 @@ def store_version(
             weights=name,
             weights_sha256=digest,
             classes=list(classes),
-            metrics=dict(metrics or {}),
         )
     except DatabaseError:
         # Somebody who stored the same file at the same time may have been faster.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.services.searching import query_decoder
-from retrieval.services.versions import load_embedder
+from retrieval.services.versions import _embedder_in
 from tests.commands.conftest import Manage
 
 pytestmark = [pytest.mark.real, pytest.mark.django_db]
@@ -39,7 +39,7 @@ def sample(real_data: Path, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def no_network_kept() -> Iterator[None]:
     yield
-    load_embedder.cache_clear()
+    _embedder_in.cache_clear()
     query_decoder().close()
 
 

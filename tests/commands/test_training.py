@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import load_command_class
 from django.utils import timezone
 
 from retrieval.models import Dataset, MedicalImage, ModelVersion
@@ -111,6 +112,15 @@ def test_train_begins_from_the_recipe_for_images_from_elsewhere(manage: Manage, 
     status, _ = manage("train", "--dataset", stripes, "--architecture", "narrow", "--weights", "none", "--epochs", "1")
     assert status == 0
     assert TrainingRun.objects.get().recipe["augmentation"] == "strong"
+
+
+def test_the_help_says_what_each_recipe_begins_with(capsys: pytest.CaptureFixture[str]) -> None:
+    load_command_class("training", "train").print_help("manage.py", "train")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "that end the training; published 5, elsewhere 8" in text
+    for words in ("published 0.01, elsewhere 0.0003", "published sgd, elsewhere adamw", "published no, elsewhere yes"):
+        assert words in text
+    assert "--epochs EPOCHS at most; default 25 " in text
 
 
 def test_train_refuses_what_it_cannot_do(manage: Manage, stripes: str) -> None:

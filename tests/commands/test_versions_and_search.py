@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.models import IndexJob, MedicalImage, ModelVersion, StoredFile
+from retrieval.models import IndexJob, JobStatus, MedicalImage, ModelVersion, StoredFile
 from retrieval.services.versions import create_model_version
 from tests.commands.conftest import Manage
 from tests.pictures import drawn_pixels, png
@@ -26,6 +26,27 @@ def test_a_version_is_made_ready_or_active(manage: Manage) -> None:
     status, report = manage("create_model_version", *words)
     assert (status, report["model_version"], report["active"]) == (0, 2, True)
     assert ModelVersion.objects.active() == ModelVersion.objects.get(number=2)
+
+
+def test_what_a_version_made_active_lacks_is_embedded_and_once(
+    archive: ModelVersion, manage: Manage, said: Callable[..., tuple[int, str]]
+) -> None:
+    words = ("create_model_version", "--architecture", "narrow", "--weights", "none", "--seed", 1)
+    status, text = said(*words, "--activate")
+    assert (status, "The workers embed the archive with it now" in text) == (0, True)
+    active = ModelVersion.objects.active()
+    assert active is not None
+    queued = IndexJob.objects.get(model_version=active)
+    assert queued.total == 6
+    status, report = manage("index")
+    assert (status, report["indexed"], report["already"]) == (0, 6, 0)
+    assert queued.batches.get().status == JobStatus.DONE
+    assert [job.total for job in active.index_jobs.order_by("pk")] == [6, 0]
+
+
+def test_a_version_that_is_only_made_says_how_it_is_embedded(said: Callable[..., tuple[int, str]]) -> None:
+    text = said("create_model_version", "--architecture", "narrow", "--weights", "none")[1]
+    assert "`manage.py index --model-version 1`" in text
 
 
 def test_the_same_version_is_not_made_twice(manage: Manage, media: Path) -> None:

@@ -15,7 +15,7 @@ from retrieval.network import tensor_files
 from retrieval.network.errors import WeightsRefused
 from retrieval.network.preprocessing import CAFFE, TORCHVISION
 from retrieval.network.projection import Projection, fit_projection
-from retrieval.network.tensor_files import METADATA_KEY
+from retrieval.network.tensor_files import METADATA_KEY, read_metadata
 from retrieval.network.version_file import load_version, save_version
 from retrieval.network.vgg import VGG
 
@@ -30,7 +30,7 @@ def test_a_version_comes_back_as_it_was(tmp_path: Path, narrow: VGG, projection:
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
     version = load_version(path)
     assert (version.architecture, version.classes, version.preprocessing) == ("narrow", CLASSES, CAFFE)
-    assert version.notes == {"map": 0.9}
+    assert read_metadata(path)["notes"] == {"map": 0.9}
     assert np.array_equal(version.projection.mean, projection.mean)
     assert np.array_equal(version.projection.matrix, projection.matrix)
     images = torch.randn(2, 3, 224, 224)

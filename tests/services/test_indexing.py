@@ -122,7 +122,6 @@ def test_a_batch_whose_worker_died_is_finished_by_somebody_else(
 def test_a_version_without_its_weights_ends_its_batches_with_a_reason(
     active_version: ModelVersion, images: list[MedicalImage], index: Index, content: bytes | None
 ) -> None:
-    load_embedder.cache_clear()
     weights = Path(active_version.weights.path)
     weights.unlink()
     if content:

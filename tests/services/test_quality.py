@@ -122,6 +122,17 @@ def test_findings_are_bounded(planted: Planted, monkeypatch: pytest.MonkeyPatch)
     assert {image for image, _ in found(check, Kind.EXACT)} == {planted.twins[0]}
 
 
+def test_a_black_slice_in_every_series_does_not_push_copies_out(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quality, "MOST_FINDINGS", 3)
+    for number in range(5):
+        add_image(planted.dataset, version=None, pixel_sha256="0" * 64, series_instance_uid=f"1.2.{number}")
+    pairs = found(checked(planted.dataset), Kind.EXACT)
+    assert pairs[0] == tuple(planted.twins)
+    assert [other.pixel_sha256 for _, other in pairs[1:]] == ["0" * 64] * 2
+
+
 def test_a_cancelled_check_ends_and_leaves_the_findings_before_it(planted: Planted) -> None:
     before = checked(planted.dataset)
     check = jobs.claim(QualityCheck, QualityCheck.objects.create(dataset=planted.dataset).pk)

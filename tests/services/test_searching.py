@@ -12,7 +12,7 @@ from redis import Redis
 from retrieval.models import Embedding, IndexJob, JobStatus, MedicalImage, ModelVersion, Query, SearchResult
 from retrieval.services import jobs
 from retrieval.services.searching import GONE, ask_again, ask_with_image, ask_with_upload
-from retrieval.services.versions import activate_model_version, create_model_version, load_embedder
+from retrieval.services.versions import activate_model_version, create_model_version
 from retrieval.tasks import search_task
 from tests.pictures import drawn_pixels, png
 from tests.services.conftest import Answer, ImportFolder
@@ -157,7 +157,6 @@ def test_a_second_attempt_goes_on_from_the_preview(
 def test_a_version_without_its_weights_fails_the_question_and_keeps_it(
     active_version: ModelVersion, asked: Ask, answer: Answer
 ) -> None:
-    load_embedder.cache_clear()
     Path(active_version.weights.path).unlink()
     query = answer(asked(png(drawn_pixels(4))))
     assert query.status == JobStatus.FAILED

@@ -36,7 +36,7 @@ def test_images_without_label_or_preview_are_left_out_and_counted(start: Callabl
     MedicalImage.objects.filter(pk=images[0].pk).update(label="")
     Path(images[1].preview.path).write_bytes(b"damaged")
     run = work(start(epochs=1))
-    assert run.left_out == {"unlabelled": 1, "unreadable": 1}
+    assert run.left_out == {"unlabelled": 1, "unreadable": 1, "duplicate": 0}
     assert run.split.count() == 38
 
 

@@ -58,16 +58,14 @@ def test_a_recipe_fills_the_form_in(logged_in: LoggedIn, archive: Dataset, recip
 
 
 def test_another_recipe_keeps_what_was_chosen_beside_it(logged_in: LoggedIn, archive: Dataset) -> None:
-    chosen = {"datasets": [archive.pk], "architecture": "narrow", "weights": "none", "frozen_blocks": 0, "seed": 9}
-    page = logged_in("staff").post("/training/start/", {**chosen, "recipe": "published"})
+    chosen = {"architecture": "narrow", "weights": "none", "frozen_blocks": "0", "seed": "9"}
+    sent = {"datasets": [archive.pk], **chosen, "caffe_preprocessing": "on", "epochs": "7", "recipe": "published"}
+    page = logged_in("staff").post("/training/start/", sent)
     form = page.context["form"]
-    kept = {name: form[name].value() for name in ("datasets", "architecture", "weights", "frozen_blocks")}
-    assert kept == {
-        "datasets": [str(archive.pk)],
-        "architecture": "narrow",
-        "weights": "none",
-        "frozen_blocks": "0",
-    }
+    assert {name: form[name].value() for name in chosen} == chosen
+    assert form["datasets"].value() == [str(archive.pk)]
+    assert re.search(r'name="caffe_preprocessing"[^>]* checked', page.content.decode())
+    assert form["epochs"].value() == 25
     assert form["augmentation"].value() == "none"
     assert [name for name, _, chosen in page.context["recipes"] if chosen] == ["published"]
     assert not TrainingRun.objects.exists()

@@ -14,13 +14,11 @@ from retrieval.network.execution import best_device, best_dtype, make_block_runn
 from retrieval.network.preprocessing import CAFFE, TORCHVISION, Preprocessing, load_image, prepare, preprocessing_for
 from retrieval.network.vgg import VGG, build_network, split_at_block, weighted_layers
 from retrieval.network.weights import initial_weights
-from retrieval.services import jobs
 from training.learning import baselines
 from training.learning.judging import compute_features
 from training.learning.metrics import Judgement
 from training.learning.recipe import BLOCKS
-from training.learning.split import SplitImpossible, stratified_split
-from training.services.images import groups_of, readable_images
+from training.services.images import divide
 from training.services.starting import weights_path
 
 T = TypeVar("T")
@@ -32,11 +30,7 @@ class Comparison:
     """The baselines on one dataset, divided as a training run with the same seed divides it."""
 
     def __init__(self, dataset: Dataset, *, seed: int) -> None:
-        images, _ = readable_images(dataset.images.shown(), on_progress=lambda *_: None)
-        try:
-            split = stratified_split([image.label for image in images], groups=groups_of(images), seed=seed)
-        except SplitImpossible as error:
-            raise jobs.JobFailed(str(error)) from error
+        (images, split), _ = divide(dataset.images.shown(), seed=seed)
         self._gallery = [images[row] for row in np.sort(np.concatenate([split.train, split.validation]))]
         self._queries = [images[row] for row in split.test]
         self._seed = seed

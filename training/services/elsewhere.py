@@ -44,15 +44,15 @@ class _LeftOut:
 
 def judge_folder(version: ModelVersion, *, folder: Path, progress: jobs.Progress = jobs.silent) -> Evaluation:
     """Ask with every labelled image of a folder or zip archive, and keep the figures. Raises JobFailed."""
-    gallery = _gallery(version)
-    if not gallery:
+    if not _labelled(version).exists():
         raise jobs.JobFailed(NOTHING_INDEXED.format(number=version.number))
     left_out = _LeftOut()
     reader = Reader(version)
     questions = list(_questions(folder, reader=reader, left_out=left_out, progress=progress))
     if not questions:
         raise jobs.JobFailed(NOTHING_TO_ASK)
-    report = _report(questions, version=version, gallery=gallery, reader=reader)
+    # Now that they are embedded, which may have taken hours: images may have come and gone.
+    report = _report(questions, version=version, gallery=_gallery(version), reader=reader)
     report["left_out"] = vars(left_out)
     return Evaluation.objects.create(
         model_version=version, source=folder.name[:200], report=report, status=JobStatus.DONE
@@ -138,9 +138,24 @@ def _report(
 
 def _neighbours(questions: list[_Question], *, version: ModelVersion, numbers: dict[int, int]) -> Neighbours:
     """By the database's own search, as a clinician's question is answered."""
-    indices, similarities = [], []
-    for question in questions:
-        found = list(_labelled(version).nearest(question.vector).values_list("image_id", "distance")[:RANKS])
-        indices.append([numbers[pk] for pk, _ in found])
-        similarities.append([1 - distance for _, distance in found])
-    return Neighbours(np.array(indices, dtype=np.int64), np.array(similarities, dtype=np.float32))
+    answers = [_answer(question, version=version, numbers=numbers) for question in questions]
+    # Shorter where there are few, or some were taken away since the gallery was read.
+    ranks = min(len(answer) for answer in answers)
+    if not ranks:
+        raise jobs.JobFailed(NOTHING_INDEXED.format(number=version.number))
+    return Neighbours(
+        np.array([[number for number, _ in answer[:ranks]] for answer in answers], dtype=np.int64),
+        np.array([[1 - distance for _, distance in answer[:ranks]] for answer in answers], dtype=np.float32),
+    )
+
+
+def _answer(question: _Question, *, version: ModelVersion, numbers: dict[int, int]) -> list[tuple[int, float]]:
+    """(number, distance) of the nearest of the gallery. What came since that was read is passed over."""
+    nearest = _labelled(version).nearest(question.vector).values_list("image_id", "distance")
+    asked = RANKS
+    while True:
+        found = list(nearest[:asked])
+        known = [(numbers[pk], distance) for pk, distance in found if pk in numbers]
+        if len(known) >= RANKS or len(found) < asked:
+            return known[:RANKS]
+        asked *= 2

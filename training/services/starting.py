@@ -6,7 +6,7 @@ from pathlib import Path
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Q
+from django.db.models import Case, Count, F, Q, When
 
 from retrieval.models import Dataset, DatasetDeletion, JobStatus, MedicalImage, ModelVersion
 from retrieval.network.errors import WeightsRefused
@@ -136,12 +136,9 @@ def check_classes(datasets: list[Dataset]) -> None:
     images = MedicalImage.objects.shown().filter(dataset__in=datasets).exclude(label="")
     counted = (
         images.order_by()
+        .annotate(owner=_owner())
         .values("label")
-        .annotate(
-            images=Count("pk"),
-            patients=Count("patient_key", distinct=True, filter=~Q(patient_key="")),
-            alone=Count("pk", filter=Q(patient_key="")),
-        )
+        .annotate(patients=Count("owner", distinct=True), alone=Count("pk", filter=Q(owner=None)))
     )
     classes = {each["label"]: each for each in counted}
     if not classes:
@@ -155,3 +152,13 @@ def check_classes(datasets: list[Dataset]) -> None:
             f"Too few images or patients in class {names}: training, validation and test need one each, so at least "
             f"{LEAST_IMAGES}. Add images, or give these another label."
         )
+
+
+def _owner() -> Case:
+    """What the images of one patient have in common, as far as one image tells; null for one that stands alone."""
+    return Case(
+        When(~Q(patient_key=""), then=F("patient_key")),
+        When(~Q(study_instance_uid=""), then=F("study_instance_uid")),
+        When(~Q(series_instance_uid="") | Q(frame_count__gt=1), then=F("stack")),
+        default=None,
+    )

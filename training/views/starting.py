@@ -43,7 +43,7 @@ def run_start(request: HttpRequest) -> HttpResponse:
 
 def _with_recipe(request: HttpRequest, *, name: str) -> HttpResponse:
     """The form once more, with another recipe and what had been chosen beside it."""
-    kept = {field: request.POST.get(field, "") for field in StartForm.first}
+    kept = {field: request.POST.get(field, "") for field in StartForm.beside_recipe}
     form = StartForm(initial={**RECIPES[name], **kept, "datasets": _numbers(request.POST.getlist("datasets"))})
     return _page(request, form=form, recipe=name)
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from retrieval.management.base import ReportingCommand
+from retrieval.services.indexing import have_missing_embedded
 from retrieval.services.versions import activate_model_version, create_model_version
 
 
@@ -34,7 +35,10 @@ class Command(ReportingCommand):
             )
         except NetworkError as error:
             raise CommandError(error.reason) from error
-        previous = activate_model_version(version) if options["activate"] else None
+        previous = None
+        if options["activate"]:
+            previous = activate_model_version(version)
+            have_missing_embedded(version)
         return {
             "model_version": version.number,
             "loaded": version.weights_report,
@@ -43,6 +47,11 @@ class Command(ReportingCommand):
         }
 
     def describe(self, report: dict[str, Any]) -> None:
+        number = report["model_version"]
         state = "active" if report["active"] else "ready"
-        self.stdout.write(f"Model version {report['model_version']} is {state}. {report['loaded']}")
-        self.stdout.write("Next: `manage.py index` embeds the archive with it.")
+        self.stdout.write(f"Model version {number} is {state}. {report['loaded']}")
+        self.stdout.write(
+            "The workers embed the archive with it now; `manage.py index` helps them and waits until they are done."
+            if report["active"]
+            else f"Next: `manage.py index --model-version {number}` embeds the archive with it; then `activate` it."
+        )

@@ -3,7 +3,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from retrieval.management.base import ReportingCommand, model_version, progress_bar
-from retrieval.services.indexing import create_index_job, work_on_index_job
+from retrieval.services.indexing import index_missing
 from retrieval.services.versions import active_version
 
 
@@ -19,9 +19,8 @@ class Command(ReportingCommand):
         version = active_version() if number is None else model_version(number)
         already = version.embeddings.count()
         started = time.perf_counter()
-        job = create_index_job(version=version, publish=False)
         with progress_bar("images") as progress:
-            work_on_index_job(job, progress=progress)
+            job = index_missing(version, progress=progress)
         seconds = time.perf_counter() - started
         indexed = version.embeddings.count() - already
         failed = [

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 from retrieval.management.base import ReportingCommand, model_version, progress_bar
 from retrieval.models import JobStatus, MedicalImage, ModelVersion
 from retrieval.services import jobs
-from retrieval.services.indexing import create_index_job, work_on_index_job
+from retrieval.services.indexing import index_missing
 from retrieval.services.versions import active_version
 from training.models import Evaluation, TrainingRun
 from training.services.judging import evaluate_version
@@ -63,7 +63,7 @@ class Command(ReportingCommand):
         # A gallery of which a part is missing yet would give figures of that part.
         if MedicalImage.objects.without_embedding(version).exists():
             with progress_bar("images to index") as progress:
-                work_on_index_job(create_index_job(version=version, publish=False), progress=progress)
+                index_missing(version, progress=progress)
         with progress_bar("images") as progress:
             return judge_folder(version, folder=folder.resolve(), progress=progress)
 

@@ -1,6 +1,5 @@
 import time
 from argparse import ArgumentParser
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +58,12 @@ class Command(ReportingCommand):
             default=DEFAULT_RECIPE,
             help=f"what the options below begin from: as published, or for images of other hospitals; {DEFAULT_RECIPE}",
         )
-        defaults = {field.name: field.default for field in fields(Recipe)}
         for name, (kind, text) in NUMBERS.items():
-            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{text}; as published {defaults[name]}")
+            parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{text}; {_begins_with(name)}")
         for name, choices in CHOICES.items():
-            parser.add_argument(f"--{name}", choices=choices, help=f"as published {defaults[name]}")
-        parser.add_argument("--flips", action="store_const", const=True, help="mirror images left to right at random")
+            parser.add_argument(f"--{name}", choices=choices, help=_begins_with(name))
+        text = f"mirror images left to right at random; {_begins_with('flips')}"
+        parser.add_argument("--flips", action="store_const", const=True, help=text)
 
     def work(self, options: dict[str, Any]) -> dict[str, Any]:
         run = self._claimed(options)
@@ -138,6 +137,15 @@ class Command(ReportingCommand):
         for line in lines_of_report(report["test"]):
             self.stdout.write(line)
         self.stdout.write(f"Next: `manage.py index --model-version {report['model_version']}`, then `activate`.")
+
+
+def _begins_with(name: str) -> str:
+    """What an option is where it is not given: in each recipe, or in all."""
+    values = {recipe: getattr(Recipe(**choices), name) for recipe, choices in RECIPES.items()}
+    if len(set(values.values())) == 1:
+        return f"default {values[DEFAULT_RECIPE]}"
+    words = {True: "yes", False: "no"} if name == "flips" else {}
+    return ", ".join(f"{recipe} {words.get(value, value)}" for recipe, value in values.items())
 
 
 def _report(run: TrainingRun) -> dict[str, Any]:

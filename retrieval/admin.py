@@ -3,7 +3,6 @@
 Queries are not here: what a clinician asks is nobody else's business. Model versions are in training/admin.py.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -260,7 +259,7 @@ class PersonAdmin(UserAdmin, ModelAdmin):
     change_password_form = AdminPasswordChangeForm
     readonly_fields = ("last_login", "date_joined")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Sequence[str]:  # noqa: ARG002
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:  # noqa: ARG002
         return self.readonly_fields + (() if _is_superuser(request) else ("is_superuser", "user_permissions"))
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:

@@ -1,6 +1,7 @@
 """Held and excluded images: who sees them and where, and how people decide about them."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -8,6 +9,7 @@ from django.test import Client
 
 from retrieval.models import Dataset, ImageChange, ImportJob, IndexJob, MedicalImage, Query, StoredFile
 from retrieval.services.curation import exclude, hold, release
+from tests.services.conftest import work_on_import
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
@@ -134,6 +136,19 @@ def test_the_ticked_ones_are_released_together(logged_in: LoggedIn, images: list
     assert said.count('type="hidden" name="image"') == 2
     assert "No image waits" in said
     assert not MedicalImage.objects.held().exists()
+
+
+def test_a_copy_that_is_shown_elsewhere_is_named(
+    logged_in: LoggedIn, images: list[MedicalImage], picture_folder: Path
+) -> None:
+    other = Dataset.objects.create(name="Copies")
+    work_on_import(ImportJob.objects.create(dataset=other, source_path=str(picture_folder)))
+    staff = logged_in("staff")
+    page = staff.post(DECIDE, {"exclude": str(images[0].uuid)}, follow=True).content.decode()
+    assert "The same file is still shown in Copies: decide on it there too." in page
+    copy = other.images.get(original=images[0].original)
+    page = staff.post(DECIDE, {"hold": str(copy.uuid)}, follow=True).content.decode()
+    assert "still shown" not in page
 
 
 def test_excluding_is_undone_too(logged_in: LoggedIn, images: list[MedicalImage]) -> None:

@@ -75,14 +75,28 @@ def _save(file: Incoming, *, name: str, content: ContentFile | StoredForm) -> st
     return default_storage.save(name, cast(File, content))
 
 
+def hold_written(file: Incoming) -> None:
+    """Until the end of the transaction what was written of the file stays, and what went meanwhile is written anew.
+
+    Names are derived from content: another import of the same file that ends early, or refuses it, takes along what no
+    row refers to yet. Reading the file anew is slow for a transaction, but rare, and nobody can remove it once more.
+    The file may be refused then.
+    """
+    hold_files()
+    names = [field.name for image in file.images for field in (image.preview, image.thumbnail)]
+    if not all(map(default_storage.exists, names)):
+        file.images.clear()
+        with Decoder() as decoder:
+            decode_and_store(decoder, file)
+
+
 def keep_original(file: Incoming) -> StoredFile:
-    """The row of the file's content, and the file itself, until the end of the transaction and as long as rows need it.
+    """The row of the content of a file that is held, and the original itself, for as long as rows need it.
 
     The last dataset that held the same content may be deleted at this moment, and take along what was written already.
     """
     written, form = file.original, file.form
     assert written is not None and form is not None  # noqa: S101 - a file that has images was stored
-    hold_files()
     values = {name: getattr(written, name) for name in ("stored_sha256", "is_deidentified", "file", "size")}
     # Two statements for every file of an import, where get_or_create takes four.
     StoredFile.objects.bulk_create([StoredFile(sha256=file.sha256, **values)], ignore_conflicts=True)

@@ -83,7 +83,7 @@ def hold_written(file: Incoming) -> None:
     The file may be refused then.
     """
     hold_files()
-    names = [field.name for image in file.images for field in (image.preview, image.thumbnail)]
+    names = [str(field) for image in file.images for field in (image.preview, image.thumbnail)]
     if not all(map(default_storage.exists, names)):
         file.images.clear()
         with Decoder() as decoder:

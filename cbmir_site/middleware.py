@@ -22,11 +22,16 @@ View = Callable[..., HttpResponseBase]
 
 
 def refuse_nul(get_response: Handler) -> Handler:
-    """No address of ours holds a NUL, and PostgreSQL takes none: each view would answer it as a fault of the site."""
+    """No address and no cookie of ours holds a NUL, and PostgreSQL takes none: it would look like a fault of the site.
+
+    Forms are for their views: reading one here would read a whole body.
+    """
 
     def handle(request: HttpRequest) -> HttpResponse:
-        if "\0" in request.path_info or any("\0" in word for _, words in request.GET.lists() for word in words):
-            raise BadRequest("NUL in the address")
+        asked = (word for _, words in request.GET.lists() for word in words)
+        # Octal escapes in a cookie have become what they stand for.
+        if any("\0" in text for text in (request.path_info, *asked, *request.COOKIES.values())):
+            raise BadRequest("NUL in the address or in a cookie")
         return get_response(request)
 
     return handle

@@ -184,10 +184,10 @@ def _answer(query: Query, *, narrowed: SearchFilter) -> list[Neighbour]:
 def query_preview(request: HttpRequest, uuid: UUID) -> FileResponse:
     query = _own_query(request, uuid)
     if not query.image:
-        return private_image(query.preview, content_type="image/png")
+        return private_image(query.preview, content_type="image/png", may_be_kept=False)
     # "More like this": the picture is that of an image of the archive, for those who may see it.
     image = get_object_or_404(MedicalImage.objects.visible_to(request.user), pk=query.image.pk)
-    return private_image(image.preview, content_type="image/png")
+    return private_image(image.preview, content_type="image/png", may_be_kept=False)
 
 
 @require_POST

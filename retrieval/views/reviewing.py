@@ -16,6 +16,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from retrieval.imaging.names import printable
 from retrieval.models import Dataset, MedicalImage
 from retrieval.services.curation import exclude, hold, release, restore, shown_copies
 from retrieval.views.numbers import number_in
@@ -75,7 +76,7 @@ def review_decide(request: HttpRequest) -> HttpResponse:
     if verb is None:
         raise BadRequest
     images = _named_images(request, verb=verb)
-    note = request.POST.get("note", "").strip()[:LONGEST_NOTE]
+    note = printable(request.POST.get("note", "").strip())[:LONGEST_NOTE]
     changed = VERBS[verb](images, user=cast(User, request.user), note=note)
     said = _said(verb, changed=len(changed), asked=len(images)) + _still_shown(verb, images=changed)
     if request.POST.get("back") == "image" and images:

@@ -273,3 +273,10 @@ def test_a_dataset_of_which_all_is_looked_at_first(logged_in: LoggedIn) -> None:
     sent = {"name": "Ward", "description": "", "source": "", "licence": "", "review_all": "on", "_continue": "1"}
     assert client.post("/admin/retrieval/dataset/add/", sent).status_code == 302
     assert Dataset.objects.get().review_all is True
+
+
+def test_a_note_keeps_what_can_be_stored_of_it(logged_in: LoggedIn, images: list[MedicalImage]) -> None:
+    note = "a name\0 at the top"
+    response = logged_in("staff").post(DECIDE, {"exclude": str(images[0].uuid), "note": note})
+    assert response.status_code == 302
+    assert images[0].changes.latest("pk").note == "a name\ufffd at the top"

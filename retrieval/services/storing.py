@@ -98,9 +98,12 @@ def keep_original(file: Incoming) -> StoredFile:
     written, form = file.original, file.form
     assert written is not None and form is not None  # noqa: S101 - a file that has images was stored
     values = {name: getattr(written, name) for name in ("stored_sha256", "is_deidentified", "file", "size")}
-    # Two statements for every file of an import, where get_or_create takes four.
-    StoredFile.objects.bulk_create([StoredFile(sha256=file.sha256, **values)], ignore_conflicts=True)
-    kept = StoredFile.objects.select_for_update().get(sha256=file.sha256)
+    kept = None
+    # Two statements for every file of an import, where get_or_create takes four. Once more where a deletion that held
+    # the row has taken it away.
+    while kept is None:
+        StoredFile.objects.bulk_create([StoredFile(sha256=file.sha256, **values)], ignore_conflicts=True)
+        kept = StoredFile.objects.select_for_update().filter(sha256=file.sha256).first()
     if kept.stored_sha256 != written.stored_sha256:
         # Stored before in another form: under another setting, or as an earlier version cleaned it.
         transaction.on_commit(partial(remove_unneeded, [str(written.file)]))
@@ -109,22 +112,23 @@ def keep_original(file: Incoming) -> StoredFile:
     return kept
 
 
-def remove_unneeded(names: Collection[str]) -> None:
-    """Remove those of the files that no row refers to.
+def remove_unneeded(names: Collection[str]) -> set[str]:
+    """Remove those of the files that no original and no image refers to, and return their names.
 
     Who adds a row for a file that was there before waits for the end of this, and then looks whether it still is.
     """
     if not names:
-        return
+        return set()
     with transaction.atomic():
         _lock_files("pg_advisory_xact_lock")
         needed = set(StoredFile.objects.filter(file__in=names).values_list("file", flat=True))
         rendered = MedicalImage.objects.filter(Q(preview__in=names) | Q(thumbnail__in=names))
         for pair in rendered.values_list("preview", "thumbnail"):
             needed.update(pair)
-        for name in names:
-            if name not in needed:
-                default_storage.delete(name)
+        unneeded = set(names) - needed
+        for name in unneeded:
+            default_storage.delete(name)
+    return unneeded
 
 
 def hold_files() -> None:

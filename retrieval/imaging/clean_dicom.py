@@ -10,6 +10,7 @@ import io
 import os
 import re
 import struct
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,8 +39,8 @@ Rule = tuple[int, ...]
 # Z: may be there without a value (type 2), so that readers that insist on it find it. What else it names goes.
 _EMPTIED = {*profile.Z_TAGS, *profile.Z_D_TAGS, *profile.X_Z_TAGS, *profile.X_Z_D_TAGS}
 # But for U, and for sequences of references (X/Z/U*): their UIDs are mapped.
-_REMOVED = {*profile.D_TAGS, *profile.X_TAGS, *profile.X_D_TAGS}
-_MASKED = [rule for rule in _EMPTIED | _REMOVED if len(rule) == 4]
+_REMOVED = _EMPTIED | {*profile.D_TAGS, *profile.X_TAGS, *profile.X_D_TAGS}
+_MASKED = [rule for rule in _REMOVED if len(rule) == 4]
 _TEXTS = ("AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UT")
 _NUMBERS = ("FD", "FL", "SL", "SS", "SV", "UL", "US", "UV")
 _WRITTEN_NUMBER = re.compile(r"[-+0-9.eE]*")
@@ -84,28 +85,29 @@ def _moved(piece: Piece, *, by: int) -> Piece:
 def clean(dataset: Dataset, *, uid_key: str) -> None:
     """Leave of a data set, and of all that is nested in it, what the module's docstring says."""
     for tag in list(dataset.keys()):
+        element = None
         try:
-            kept = _cleaned(dataset[tag], uid_key=uid_key)
+            element = dataset[tag]
+            kept = _cleaned(element, uid_key=uid_key)
         except RecursionError:
             raise
         except Exception:
             # What cannot be read cannot be judged.
             kept = None
-        del dataset[tag]
-        if kept is not None:
+        if kept is None:
+            del dataset[tag]
+        elif kept is not element:
             dataset.add(kept)
 
 
 def _cleaned(element: DataElement, *, uid_key: str) -> DataElement | None:
     """Return what stays of the element, None when nothing does."""
-    tag = BaseTag(element.tag)
-    keyword = keyword_for_tag(tag)
-    if not keyword or element.VR not in dictionary_VR(tag).split(" or "):
+    keyword, representations, rule = _known(element.tag)
+    if element.VR not in representations:
         return None
-    rule = _rule(tag)
     if rule in _EMPTIED and element.VR in _TEXTS:
-        return DataElement(tag, element.VR, empty_value_for_VR(element.VR))
-    if rule in _EMPTIED | _REMOVED:
+        return DataElement(element.tag, element.VR, empty_value_for_VR(element.VR))
+    if rule in _REMOVED:
         return None
     if keyword in LUT_SEQUENCES:
         return keep_lut(element)
@@ -117,6 +119,16 @@ def _cleaned(element: DataElement, *, uid_key: str) -> DataElement | None:
         element.value = [_mapped(uid, uid_key=uid_key) for uid in _values(element)]
         return element
     return element if _says_nothing(element, keyword=keyword) else None
+
+
+@lru_cache(maxsize=2**13)
+def _known(tag: BaseTag) -> tuple[str, list[str], Rule]:
+    """Return keyword, possible VRs (none of an unknown attribute) and the rule.
+
+    A file of thousands of frames has the same few attributes for each of them.
+    """
+    keyword = keyword_for_tag(tag)
+    return keyword, dictionary_VR(tag).split(" or ") if keyword else [], _rule(tag)
 
 
 def _rule(tag: BaseTag) -> Rule:

@@ -24,6 +24,7 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, UID_dictionary
+from pydicom.valuerep import format_number_as_ds
 
 from retrieval.imaging.clean_codes import is_code
 from retrieval.imaging.clean_pixels import encapsulated_pieces, native_pieces
@@ -43,6 +44,9 @@ _REMOVED = _EMPTIED | {*profile.D_TAGS, *profile.X_TAGS, *profile.X_D_TAGS}
 _MASKED = [rule for rule in _REMOVED if len(rule) == 4]
 _TEXTS = ("AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UT")
 _NUMBERS = ("FD", "FL", "SL", "SS", "SV", "UL", "US", "UV")
+# Characters of a written number (PS3.5, table 6.2-1), and the most of them where the standard sets no end.
+_LONGEST = {"DS": 16, "IS": 12}
+_MOST_NUMBERS = 6
 _WRITTEN_NUMBER = re.compile(r"[-+0-9.eE]*")
 _METHOD = "PS3.15 Basic Profile, and no free text"
 _UNCLEAN = "what is written in it besides its picture cannot be removed"
@@ -118,6 +122,8 @@ def _cleaned(element: DataElement, *, uid_key: str) -> DataElement | None:
     if element.VR == "UI":
         element.value = [_mapped(uid, uid_key=uid_key) for uid in _values(element)]
         return element
+    if element.VR in _LONGEST:
+        return _short_numbers(element)
     return element if _says_nothing(element, keyword=keyword) else None
 
 
@@ -148,10 +154,26 @@ def _says_nothing(element: DataElement, *, keyword: str) -> bool:
         # A list of numbers without an end has room for any text.
         most = dictionary_VM(element.tag).rpartition("-")[2]
         return most.isdecimal() and len(_values(element)) <= int(most)
-    texts = [str(value) for value in _values(element)]
-    if element.VR in ("DS", "IS"):
-        return all(_WRITTEN_NUMBER.fullmatch(text.strip()) for text in texts)
-    return all(is_code(text, keyword=keyword) for text in texts)
+    return all(is_code(str(value), keyword=keyword) for value in _values(element))
+
+
+def _short_numbers(element: DataElement) -> DataElement | None:
+    """Leave no more numbers than the attribute has, each as long as its VR allows; None when one is no number.
+
+    Cut and rounded, since our rendering looks at the first ones, and devices write more digits than they may.
+    """
+    limit = dictionary_VM(element.tag).rpartition("-")[2]
+    values = _values(element)[: int(limit) if limit.isdecimal() else _MOST_NUMBERS]
+    texts = [str(value).strip() for value in values]
+    if not all(_WRITTEN_NUMBER.fullmatch(text) for text in texts):
+        return None
+    longest = _LONGEST[element.VR]
+    if element.VR == "IS" and any(len(text) > longest for text in texts):
+        return None
+    shorter = [text if len(text) <= longest else format_number_as_ds(float(text)) for text in texts]
+    if len(values) < len(_values(element)) or shorter != texts:
+        element.value = shorter
+    return element
 
 
 def _values(element: DataElement) -> list[Any]:

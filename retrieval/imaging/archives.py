@@ -16,8 +16,8 @@ from retrieval.imaging.names import leads_out
 from retrieval.imaging.signatures import ZIP, kind_of, read_head
 from retrieval.imaging.source import CHUNK, Found, Source
 
-# What zipfile unpacks no further than it is asked to. Of bzip2 and LZMA it unpacks all that a megabyte holds, a gigabyte
-# and more, before it looks at the claimed size.
+# What zipfile unpacks no further than it is asked to. Of bzip2 and LZMA it unpacks all that a megabyte holds, be it
+# gigabytes, before it looks at the claimed size.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENTRY = b"PK\x01\x02"
 _DAMAGED = "The zip archive is damaged or incomplete: pack it again."

@@ -73,9 +73,7 @@ class Decoder:
         literal = iter(parts)
         return StoredForm(path=path, pieces=[Span(*span) if span else next(literal) for span in fields["spans"]])
 
-    def _answers(
-        self, request: dict[str, str], *, seconds: float
-    ) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+    def _answers(self, request: dict[str, str], *, seconds: float) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
         """Yield the answers, each of which may take so long."""
         process = self._running()
         finished = False

@@ -93,8 +93,9 @@ def test_an_orphan_that_an_import_needs_again_is_kept(
         work_on_import(new_import_job(picture_folder))
         return orphans
 
-    monkeypatch.setattr(checking, "_orphans", look_and_import)
-    assert remove_orphans() == []
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "_orphans", look_and_import)
+        assert remove_orphans() == []
     assert (MedicalImage.objects.count(), check_archive()["missing_files"]) == (6, [])
 
 

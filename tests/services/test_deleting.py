@@ -11,7 +11,6 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from redis import Redis
 
@@ -277,23 +276,25 @@ def test_an_original_that_goes_while_it_is_imported_again_is_stored_anew(one: Da
 
     thread = threading.Thread(target=import_again)
     other = connection.copy()
-    with other.cursor() as cursor:
-        cursor.execute("BEGIN")
-        cursor.execute("SELECT 1 FROM retrieval_storedfile FOR UPDATE")
-        thread.start()
-        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'"
-        wait_until(lambda: _value(cursor, waiting) == 1, seconds=60, what="the import waits for the row")
-        cursor.execute("UPDATE retrieval_importedfile SET image_id = NULL")
-        cursor.execute("DELETE FROM retrieval_medicalimage")
-        cursor.execute("DELETE FROM retrieval_storedfile")
-        cursor.execute("COMMIT")
-    other.close()
-    thread.join()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT 1 FROM retrieval_storedfile FOR UPDATE")
+            thread.start()
+            wait_until(_somebody_waits_for_a_row, seconds=60, what="the import waits for the row")
+            cursor.execute("UPDATE retrieval_importedfile SET image_id = NULL")
+            cursor.execute("DELETE FROM retrieval_medicalimage")
+            cursor.execute("DELETE FROM retrieval_storedfile")
+            cursor.execute("COMMIT")
+    finally:
+        other.close()
+        thread.join()
     job.refresh_from_db()
     assert (job.status, job.accepted, StoredFile.objects.count()) == (JobStatus.DONE, 6, 6)
-    assert _is_whole()
+    assert check_archive()["missing_files"] == []
 
 
-def _value(cursor: CursorWrapper, sql: str) -> object:
-    cursor.execute(sql)
-    return cursor.fetchone()[0]
+def _somebody_waits_for_a_row() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'")
+        return cursor.fetchone() is not None

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 
+from cbmir_site import errors
 from retrieval.views.uploading import PIECE
 
 # The largest form of any page but the one that takes images.
@@ -20,12 +22,43 @@ View = Callable[..., HttpResponseBase]
 
 
 def refuse_nul(get_response: Handler) -> Handler:
-    """No address of ours holds a NUL, and PostgreSQL takes none: each view would answer it as a fault of the site."""
+    """No address and no cookie of ours holds a NUL, and PostgreSQL takes none: it would look like a fault of the site.
+
+    Forms are for their views: reading one here would read a whole body.
+    """
 
     def handle(request: HttpRequest) -> HttpResponse:
-        if "\0" in request.path_info or any("\0" in word for _, words in request.GET.lists() for word in words):
-            raise BadRequest("NUL in the address")
+        asked = (word for _, words in request.GET.lists() for word in words)
+        # Octal escapes in a cookie have become what they stand for.
+        if any("\0" in text for text in (request.path_info, *asked, *request.COOKIES.values())):
+            raise BadRequest("NUL in the address or in a cookie")
         return get_response(request)
+
+    return handle
+
+
+def keep_nothing(get_response: Handler) -> Handler:
+    """A browser keeps no page: the next who sits there must not find it by the Back button, logged out or not.
+
+    Views say so where theirs may be kept, and static files never come by here.
+    """
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
+
+    return handle
+
+
+def explain_wrong_method(get_response: Handler) -> Handler:
+    """The address of a button, opened as a page: the views that refuse it answer with nothing at all."""
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if response.status_code == 405 and request.method == "GET":
+            response.content = errors.wrong_method()
+        return response
 
     return handle
 
@@ -48,11 +81,16 @@ def limit_body(get_response: Handler) -> Handler:
 
 
 class LoginRequired(LoginRequiredMiddleware):
-    """Leads to the login page, but for the script that sends uploads: it would take that page for an answer."""
+    """Leads to the login page, but for the script that sends uploads: it would take that page for an answer.
+
+    After the login comes the page that was asked for, or the one on which a button was pressed.
+    """
 
     def handle_no_permission(self, request: HttpRequest, view_func: View) -> HttpResponse:  # type: ignore[override]
         if request.path_info.startswith(UPLOADS):
             return HttpResponse("You are not logged in.", status=401, content_type="text/plain")
+        if request.method not in ("GET", "HEAD"):
+            return redirect_to_login(errors.page_before(request))
         return super().handle_no_permission(request, view_func)
 
 

@@ -4,6 +4,7 @@ Starts the embedded servers where none are named, migrates, makes the demo archi
 supervisord.conf until Ctrl-C. What it started it stops, and nothing else.
 """
 
+import errno
 import os
 import pwd
 import signal
@@ -20,16 +21,18 @@ from cbmir_site.prepare import say
 
 STOP_SECONDS = 40
 WATCH_SECONDS = 2
+FIRST_PORT_FOR_ALL, DEFAULT_PORT, LAST_PORT = 1024, 8000, 65535
 
 
 def main() -> int:
-    wanted = os.environ.get("PORT") or "8000"
-    if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= 65535):
-        say(f"PORT is a number from 1 to 65535, not {wanted!r}.")
+    wanted = os.environ.get("PORT") or str(DEFAULT_PORT)
+    if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= LAST_PORT):
+        say(f"PORT is a number from 1 to {LAST_PORT}, not {wanted!r}.")
         return 1
     port = int(wanted)
-    if _is_taken(port):
-        say(f"Port {port} is in use by another program. Choose another one: PORT={port + 1} make run")
+    refusal = _why_not(port)
+    if refusal:
+        say(refusal)
         return 1
     # A terminal that is closed, or `kill`, ends it as Ctrl-C does: through the `finally` of everything below. Ctrl-C
     # itself too where a shell's background job, which ignores it, has started us.
@@ -52,14 +55,29 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
     raise KeyboardInterrupt
 
 
-def _is_taken(port: int) -> bool:
+def _why_not(port: int) -> str:
+    """Why the site cannot listen there, and what to do about it; empty where it can."""
+    address = _bind_address()
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_bind_address(), port))
-        except OSError:
-            return True
-    return False
+            probe.bind((address, port))
+        except (socket.gaierror, UnicodeError):
+            return f"BIND is an IPv4 address such as 127.0.0.1, or 0.0.0.0 for all of this machine, not {address!r}."
+        except OSError as error:
+            return _in_words(error, address=address, port=port)
+    return ""
+
+
+def _in_words(error: OSError, *, address: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        another = port + 1 if port < LAST_PORT else DEFAULT_PORT
+        return f"Port {port} is in use by another program. Choose another one: PORT={another} make run"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"This machine has no address {address}. BIND is one that it has, or 0.0.0.0 for all of them."
+    if error.errno == errno.EACCES and port < FIRST_PORT_FOR_ALL:
+        return f"Port {port} is kept for root. Choose one from {FIRST_PORT_FOR_ALL} on: PORT={DEFAULT_PORT} make run"
+    return f"The site cannot listen at {address}, port {port}: {error.strerror}. Choose another BIND or PORT."
 
 
 def _bind_address() -> str:

@@ -40,6 +40,7 @@ MIDDLEWARE = [
     "cbmir_site.middleware.refuse_nul",
     "cbmir_site.middleware.limit_body",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "cbmir_site.middleware.keep_nothing",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -51,6 +52,8 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "cbmir_site.middleware.loosen_policy",
     "django_htmx.middleware.HtmxMiddleware",
+    # Behind CommonMiddleware, which writes down how long the answer is.
+    "cbmir_site.middleware.explain_wrong_method",
 ]
 
 ROOT_URLCONF = "cbmir_site.urls"
@@ -116,6 +119,7 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SECURE_REFERRER_POLICY = "same-origin"
+CSRF_FAILURE_VIEW = "cbmir_site.errors.form_refused"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

@@ -249,12 +249,32 @@ admin.site.unregister([User, Group])
 
 @admin.register(User)
 class PersonAdmin(UserAdmin, ModelAdmin):
-    """What the site itself writes down about a person is not for people to change."""
+    """What the site itself writes down about a person is not for people to change.
+
+    Nor do people give themselves or others more than groups give: superusers are for superusers, single rights too.
+    """
 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     readonly_fields = ("last_login", "date_joined")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:  # noqa: ARG002
+        return self.readonly_fields + (() if _is_superuser(request) else ("is_superuser", "user_permissions"))
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_superuser)
+
+
+def _may_touch(request: HttpRequest, person: User | None) -> bool:
+    return person is None or not person.is_superuser or _is_superuser(request)
 
 
 @admin.register(Group)

@@ -1,8 +1,10 @@
 """Celery tasks: each loads a row and calls one service. Messages carry primary keys and nothing else."""
 
 import logging
+import random
 import threading
 import time
+from itertools import cycle
 
 from celery import current_app, shared_task
 from celery.signals import worker_process_init, worker_ready
@@ -10,8 +12,9 @@ from django.db import DatabaseError, Error, connection
 
 from retrieval.imaging import DecoderUnavailable
 from retrieval.models import DatasetDeletion, ImportJob, IndexBatch, QualityCheck, Query
-from retrieval.services import jobs
+from retrieval.services import jobs, naming
 from retrieval.services.deleting import delete_dataset
+from retrieval.services.forgetting import remove_forgotten_uploads
 from retrieval.services.importing import embed_what_ended_imports_stored, import_dataset
 from retrieval.services.indexing import index_batch
 from retrieval.services.quality import check_quality
@@ -30,12 +33,17 @@ def start_sweeping(**signal: object) -> None:  # noqa: ARG001
 
 
 def _sweep_forever() -> None:
-    while True:
+    # One folder at a time, so that a sweep stays short: all of them within half an hour. Shuffled, since a worker that
+    # is often started anew would never come to the last.
+    folders = naming.query_folders()
+    random.shuffle(folders)
+    for folder in cycle(folders):
         try:
             jobs.sweep()
             embed_what_ended_imports_stored()
             remove_abandoned_uploads()
             remove_old_uploads()
+            remove_forgotten_uploads(folder)
         except (Error, OSError) as error:
             logger.warning("not swept, trying again: %s", error)
         finally:

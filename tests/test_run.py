@@ -1,21 +1,85 @@
 """What `make run` says before it starts anything."""
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cbmir_site import run
+
 ROOT = Path(__file__).resolve().parent.parent
+FIRST_FOR_ALL = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+def _said(tmp_path: Path, **environment: str) -> str:
+    """Why it does not start; nothing was made."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cbmir_site.run"],
+        cwd=ROOT,
+        env={**os.environ, "BIND": "", "CBMIR_DATA_DIR": str(tmp_path / "data"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data" / "postgres").exists()
+    return done.stderr
 
 
 @pytest.mark.parametrize("port", ["abc", "0", "99999", "-1", "٣"])
 def test_a_port_that_is_none_is_refused_in_a_sentence(port: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "PORT": port, "CBMIR_DATA_DIR": str(tmp_path / "data")}
-    command = [sys.executable, "-m", "cbmir_site.run"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "PORT is a number from 1 to 65535" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "data" / "postgres").exists()
+    assert "PORT is a number from 1 to 65535" in _said(tmp_path, PORT=port)
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("::1", "BIND is an IPv4 address such as 127.0.0.1, or 0.0.0.0 for all of this machine, not '::1'."),
+        ("a." + 64 * "b", "BIND is an IPv4 address such as"),
+        ("192.0.2.1", "This machine has no address 192.0.2.1. BIND is one that it has, or 0.0.0.0 for all of them."),
+    ],
+)
+def test_an_address_that_is_not_its_own_is_refused_in_a_sentence(address: str, sentence: str, tmp_path: Path) -> None:
+    said = _said(tmp_path, BIND=address)
+    assert sentence in said
+    assert "in use" not in said
+
+
+def test_a_port_that_is_taken_is_refused_with_one_that_there_is(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        said = _said(tmp_path, PORT=str(taken))
+        assert f"Port {taken} is in use by another program. Choose another one: PORT={taken + 1} make run" in said
+
+
+def test_no_port_above_the_last_is_suggested(tmp_path: Path) -> None:
+    try:
+        server = socket.create_server(("127.0.0.1", run.LAST_PORT))
+    except OSError:
+        pytest.skip("the last port is another program's")
+    with server:
+        assert "Choose another one: PORT=8000 make run" in _said(tmp_path, PORT=str(run.LAST_PORT))
+
+
+@pytest.fixture
+def nobody() -> Iterator[None]:
+    """What is done meanwhile is done without root's rights."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(65534)
+    yield
+    os.seteuid(before)
+
+
+def test_a_port_that_is_roots_is_refused_in_a_sentence(nobody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BIND", raising=False)
+    port = min(int(FIRST_FOR_ALL.read_text()) if FIRST_FOR_ALL.exists() else 1024, 1024) - 1
+    if port < 1:
+        pytest.skip("this machine keeps no port for root")
+    assert run._why_not(port) == f"Port {port} is kept for root. Choose one from 1024 on: PORT=8000 make run"

@@ -16,7 +16,9 @@ from retrieval.imaging.names import leads_out
 from retrieval.imaging.signatures import ZIP, kind_of, read_head
 from retrieval.imaging.source import CHUNK, Found, Source
 
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+# What zipfile unpacks no further than it is asked to. Of bzip2 and LZMA it unpacks all that a megabyte holds, be it
+# gigabytes, before it looks at the claimed size.
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENTRY = b"PK\x01\x02"
 _DAMAGED = "The zip archive is damaged or incomplete: pack it again."
 # What zipfile raises on malformed bytes; of OSError only what does not come from the disk, see _of_the_disk.
@@ -84,7 +86,10 @@ class ZipSource(Source):
                 yield Found(path=path or "unnamed", size=entry.file_size, key=entry)
 
     def pieces(self, key: object) -> Iterator[bytes]:
-        """zipfile stops at the claimed size and then checks the CRC."""
+        """Yield what the member holds: zipfile stops at the claimed size and then checks the CRC.
+
+        It unpacks stored and deflated members piece by piece; others are refused, see _COMPRESSIONS.
+        """
         assert isinstance(key, zipfile.ZipInfo)  # noqa: S101 - for the type checker
         _check_entry(key)
         try:
@@ -110,8 +115,8 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
 
 
 def _of_the_disk(error: Exception) -> bool:
-    """Tell a failing disk from bad offsets (EINVAL) and from bad bz2 data (no number at all)."""
-    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+    """Tell a failing disk from bad offsets (EINVAL)."""
+    return isinstance(error, OSError) and error.errno != errno.EINVAL
 
 
 def _check_directory(path: Path, *, limits: ArchiveLimits) -> None:

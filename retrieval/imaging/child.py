@@ -32,7 +32,7 @@ def main() -> None:
     write_message(answers, {"kind": "ready"})
     for line in sys.stdin.buffer:
         request = json.loads(line)
-        if not _answer(_timed(messages(request, limits=limits), limits=limits), answers=answers):
+        if not _answer(_timed(messages(request, limits=limits), seconds=request["seconds"]), answers=answers):
             # After a panic or without memory nothing in here can be trusted: the parent was told to start another.
             sys.exit(1)
 
@@ -52,11 +52,11 @@ def _limit_memory(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
-def _timed(work: Iterator[Any], *, limits: Limits) -> Iterator[Any]:
+def _timed(work: Iterator[Any], *, seconds: float) -> Iterator[Any]:
     """Give each message its own processor time, so that an orphan ends even where nobody watches the clock."""
     while True:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        allowed = int(used.ru_utime + used.ru_stime + limits.seconds) + 1
+        allowed = int(used.ru_utime + used.ru_stime + seconds) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (allowed, resource.RLIM_INFINITY))
         try:
             message = next(work)

@@ -10,6 +10,7 @@ import io
 import os
 import re
 import struct
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,7 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, UID_dictionary
+from pydicom.valuerep import format_number_as_ds
 
 from retrieval.imaging.clean_codes import is_code
 from retrieval.imaging.clean_pixels import encapsulated_pieces, native_pieces
@@ -38,10 +40,13 @@ Rule = tuple[int, ...]
 # Z: may be there without a value (type 2), so that readers that insist on it find it. What else it names goes.
 _EMPTIED = {*profile.Z_TAGS, *profile.Z_D_TAGS, *profile.X_Z_TAGS, *profile.X_Z_D_TAGS}
 # But for U, and for sequences of references (X/Z/U*): their UIDs are mapped.
-_REMOVED = {*profile.D_TAGS, *profile.X_TAGS, *profile.X_D_TAGS}
-_MASKED = [rule for rule in _EMPTIED | _REMOVED if len(rule) == 4]
+_REMOVED = _EMPTIED | {*profile.D_TAGS, *profile.X_TAGS, *profile.X_D_TAGS}
+_MASKED = [rule for rule in _REMOVED if len(rule) == 4]
 _TEXTS = ("AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UT")
 _NUMBERS = ("FD", "FL", "SL", "SS", "SV", "UL", "US", "UV")
+# Characters of a written number (PS3.5, table 6.2-1), and the most of them where the standard sets no end.
+_LONGEST = {"DS": 16, "IS": 12}
+_MOST_NUMBERS = 6
 _WRITTEN_NUMBER = re.compile(r"[-+0-9.eE]*")
 _METHOD = "PS3.15 Basic Profile, and no free text"
 _UNCLEAN = "what is written in it besides its picture cannot be removed"
@@ -84,28 +89,29 @@ def _moved(piece: Piece, *, by: int) -> Piece:
 def clean(dataset: Dataset, *, uid_key: str) -> None:
     """Leave of a data set, and of all that is nested in it, what the module's docstring says."""
     for tag in list(dataset.keys()):
+        element = None
         try:
-            kept = _cleaned(dataset[tag], uid_key=uid_key)
+            element = dataset[tag]
+            kept = _cleaned(element, uid_key=uid_key)
         except RecursionError:
             raise
         except Exception:
             # What cannot be read cannot be judged.
             kept = None
-        del dataset[tag]
-        if kept is not None:
+        if kept is None:
+            del dataset[tag]
+        elif kept is not element:
             dataset.add(kept)
 
 
 def _cleaned(element: DataElement, *, uid_key: str) -> DataElement | None:
     """Return what stays of the element, None when nothing does."""
-    tag = BaseTag(element.tag)
-    keyword = keyword_for_tag(tag)
-    if not keyword or element.VR not in dictionary_VR(tag).split(" or "):
+    keyword, representations, rule = _known(element.tag)
+    if element.VR not in representations:
         return None
-    rule = _rule(tag)
     if rule in _EMPTIED and element.VR in _TEXTS:
-        return DataElement(tag, element.VR, empty_value_for_VR(element.VR))
-    if rule in _EMPTIED | _REMOVED:
+        return DataElement(element.tag, element.VR, empty_value_for_VR(element.VR))
+    if rule in _REMOVED:
         return None
     if keyword in LUT_SEQUENCES:
         return keep_lut(element)
@@ -116,7 +122,19 @@ def _cleaned(element: DataElement, *, uid_key: str) -> DataElement | None:
     if element.VR == "UI":
         element.value = [_mapped(uid, uid_key=uid_key) for uid in _values(element)]
         return element
+    if element.VR in _LONGEST:
+        return _short_numbers(element)
     return element if _says_nothing(element, keyword=keyword) else None
+
+
+@lru_cache(maxsize=2**13)
+def _known(tag: BaseTag) -> tuple[str, list[str], Rule]:
+    """Return keyword, possible VRs (none of an unknown attribute) and the rule.
+
+    A file of thousands of frames has the same few attributes for each of them.
+    """
+    keyword = keyword_for_tag(tag)
+    return keyword, dictionary_VR(tag).split(" or ") if keyword else [], _rule(tag)
 
 
 def _rule(tag: BaseTag) -> Rule:
@@ -136,10 +154,26 @@ def _says_nothing(element: DataElement, *, keyword: str) -> bool:
         # A list of numbers without an end has room for any text.
         most = dictionary_VM(element.tag).rpartition("-")[2]
         return most.isdecimal() and len(_values(element)) <= int(most)
-    texts = [str(value) for value in _values(element)]
-    if element.VR in ("DS", "IS"):
-        return all(_WRITTEN_NUMBER.fullmatch(text.strip()) for text in texts)
-    return all(is_code(text, keyword=keyword) for text in texts)
+    return all(is_code(str(value), keyword=keyword) for value in _values(element))
+
+
+def _short_numbers(element: DataElement) -> DataElement | None:
+    """Leave no more numbers than the attribute has, each as long as its VR allows; None when one is no number.
+
+    Cut and rounded, since our rendering looks at the first ones, and devices write more digits than they may.
+    """
+    limit = dictionary_VM(element.tag).rpartition("-")[2]
+    values = _values(element)[: int(limit) if limit.isdecimal() else _MOST_NUMBERS]
+    texts = [str(value).strip() for value in values]
+    if not all(_WRITTEN_NUMBER.fullmatch(text) for text in texts):
+        return None
+    longest = _LONGEST[element.VR]
+    if element.VR == "IS" and any(len(text) > longest for text in texts):
+        return None
+    shorter = [text if len(text) <= longest else format_number_as_ds(float(text)) for text in texts]
+    if len(values) < len(_values(element)) or shorter != texts:
+        element.value = shorter
+    return element
 
 
 def _values(element: DataElement) -> list[Any]:

@@ -9,7 +9,7 @@ from pydicom import config, dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import as_pixel_options, get_decoder
 from pydicom.pixels.decoders.base import Decoder
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from retrieval.imaging.burned_in import review_reason
 from retrieval.imaging.dicom_attributes import kept_attributes, pixel_aspect
@@ -27,6 +27,8 @@ config.settings.reading_validation_mode = config.IGNORE
 
 # Pixel Data, Float Pixel Data and Double Float Pixel Data (PS3.6).
 _PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+# Of what is stored by them, the bits mean what the attributes say; other codecs give values.
+_OF_BITS = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless)
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 
 
@@ -75,7 +77,21 @@ def pixel_options(stream: BinaryIO, *, dataset: Dataset) -> dict[str, Any]:
         transfer_syntax_uid=UID(dataset.file_meta.TransferSyntaxUID),
         allow_excess_frames=False,
     )
+    options["lowest_bit"] = _lowest_bit(dataset, options=options)
     return options
+
+
+def _lowest_bit(dataset: Dataset, *, options: dict[str, Any]) -> int:
+    """Return the bit at which stored values begin (PS3.5, 8.1.1): above it where High Bit is not Bits Stored - 1.
+
+    A High Bit that cannot be says nothing.
+    """
+    high, stored = dataset.get("HighBit"), options.get("bits_stored")
+    if options["transfer_syntax_uid"] not in _OF_BITS:
+        return 0
+    if not isinstance(high, int) or not isinstance(stored, int) or high >= options["bits_allocated"]:
+        return 0
+    return max(0, high + 1 - stored)
 
 
 def _pixel_header(stream: BinaryIO, *, dataset: Dataset) -> tuple[str, str | None, int]:
@@ -112,13 +128,18 @@ def _frames(
     decoder: Decoder, *, stream: BinaryIO, options: dict[str, Any], chosen: range | tuple[int, ...]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield index and decoded array of each chosen frame; YBR is already RGB, planes are interleaved."""
-    known = {name: value for name, value in options.items() if name != "pixel_length"}
+    known = {name: value for name, value in options.items() if name not in ("pixel_length", "lowest_bit")}
+    lowest = options["lowest_bit"]
+    if lowest:
+        # pydicom does not look at High Bit. What lies below the values, overlays in old files, is shifted out.
+        known["bits_stored"] += lowest
     # Without indices the frames of compressed data are found in one pass, with them each search starts anew.
     indices = chosen if isinstance(chosen, tuple) else None
     decoded = decoder.iter_array(stream, indices=indices, validate=True, raw=False, **known)
     with refusing_damage(_undecodable(options["transfer_syntax_uid"])):
         for index in chosen:
-            yield index, next(decoded)[0]
+            pixels = next(decoded)[0]
+            yield index, pixels >> lowest if lowest else pixels
 
 
 _UNREADABLE = "which cannot be read here. Export it uncompressed, as JPEG-LS or as JPEG 2000."

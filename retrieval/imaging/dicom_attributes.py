@@ -15,21 +15,14 @@ _TEXTS = {
     "body_part_examined": "BodyPartExamined",
     "view_position": "ViewPosition",
     "photometric_interpretation": "PhotometricInterpretation",
-    "manufacturer": "Manufacturer",
     "patient_id": "PatientID",
 }
 _UIDS = {
     "study_instance_uid": "StudyInstanceUID",
     "series_instance_uid": "SeriesInstanceUID",
     "sop_instance_uid": "SOPInstanceUID",
-    "sop_class_uid": "SOPClassUID",
 }
-_NUMBERS = {
-    "instance_number": "InstanceNumber",
-    "rows": "Rows",
-    "columns": "Columns",
-    "bits_stored": "BitsStored",
-}
+_NUMBERS = {"instance_number": "InstanceNumber"}
 _UID_SHAPE = re.compile(r"[0-9]+(\.[0-9]+)*")
 # Where the distance of rows and columns is found, best first (PS3.3, 10.7.1.3 and C.8.11.7).
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
@@ -52,7 +45,6 @@ def kept_attributes(dataset: Dataset) -> dict[str, str | int | float]:
         _value(dataset, keyword="ImageLaterality") or _value(dataset, keyword="Laterality"),
         length=TEXT_ATTRIBUTES["laterality"],
     )
-    kept["burned_in_annotation"] = _yes_or_no(_value(dataset, keyword="BurnedInAnnotation"))
     return kept | _numbers(dataset)
 
 
@@ -122,11 +114,6 @@ def _aspect(values: list[Any]) -> float | None:
         return None
     usable = math.isfinite(aspect) and 1 / _WIDEST_ASPECT <= aspect <= _WIDEST_ASPECT
     return aspect if usable else None
-
-
-def _yes_or_no(value: object) -> str:
-    text = clean_text(value, length=16).upper()
-    return text if text in ("YES", "NO") else ""
 
 
 def _numbers(dataset: Dataset) -> dict[str, int]:

@@ -22,7 +22,9 @@ def grey_levels(pixels: np.ndarray, *, dataset: Dataset, index: int) -> np.ndarr
     low, high = finite_range(pixels)
     if pixels.dtype.kind not in "iu" or high - low >= min(_MOST_TABLE_ENTRIES, pixels.size):
         return _shades(pixels.astype(np.float64), real=_real(pixels, dataset=dataset), dataset=dataset, index=index)
-    places = pixels.astype(np.int32) - int(low)
+    # In four bytes and more the differences fit their own type, and the values need not fit another.
+    kind = np.dtype(np.int32) if pixels.dtype.itemsize < 4 else pixels.dtype
+    places = pixels.astype(kind) - kind.type(int(low))
     table = np.arange(int(low), int(high) + 1)
     present = np.zeros(table.shape, dtype=bool)
     present[places] = True
@@ -47,7 +49,7 @@ def _modality_values(stored: np.ndarray, *, dataset: Dataset, index: int) -> np.
     source = macro(dataset, index=index, sequence="PixelValueTransformationSequence")
     item = _usable_lut(source.get("ModalityLUTSequence"))
     if item is not None:
-        return _looked_up(stored, item=item, dataset=dataset)[0]
+        return _looked_up(stored, item=item, dataset=dataset, signed=_is_signed(dataset))[0]
     slope, intercept = _first_number(source, "RescaleSlope"), _first_number(source, "RescaleIntercept")
     return stored if slope is None or intercept is None else stored * slope + intercept
 
@@ -58,8 +60,11 @@ def _voi_lut(dataset: Dataset, *, index: int) -> Transform | None:
     if item is None:
         return None
 
+    # PS3.3, C.11.2.1.1: its first input is of the sign that the modality values have, not the stored ones.
+    signed = _is_signed(dataset) or _gets_negative(dataset, index=index)
+
     def transform(values: np.ndarray) -> np.ndarray:
-        shades, highest = _looked_up(values, item=item, dataset=dataset)
+        shades, highest = _looked_up(values, item=item, dataset=dataset, signed=signed)
         return shades / highest
 
     return transform
@@ -92,11 +97,17 @@ def _usable_lut(items: Sequence[Dataset] | None) -> Dataset | None:
     return item if complete else None
 
 
-def _looked_up(values: np.ndarray, *, item: Dataset, dataset: Dataset) -> tuple[np.ndarray, float]:
+def _gets_negative(dataset: Dataset, *, index: int) -> bool:
+    """Tell whether unsigned stored values can become negative by slope and intercept."""
+    ends = np.array([0.0, 2.0 ** int(dataset.get("BitsStored") or 16) - 1])
+    return bool(_modality_values(ends, dataset=dataset, index=index).min() < 0)
+
+
+def _looked_up(values: np.ndarray, *, item: Dataset, dataset: Dataset, signed: bool) -> tuple[np.ndarray, float]:
     """Return the entries of a LUT (PS3.3, C.11.1.1) for the values as float64, and the highest possible entry."""
     entries, first, bits = (int(number) for number in item.LUTDescriptor)
     table = _lut_entries(item, entries=entries or 2**16, little=bool(dataset.original_encoding[1]))
-    places = np.clip(np.nan_to_num(values) - _signed(first, dataset=dataset), 0, len(table) - 1).astype(np.int32)
+    places = np.clip(np.nan_to_num(values) - _with_sign(first, signed=signed), 0, len(table) - 1).astype(np.int32)
     return table[places], max(2.0 ** min(bits, 16) - 1, float(table.max()))
 
 
@@ -109,17 +120,21 @@ def _lut_entries(item: Dataset, *, entries: int, little: bool) -> np.ndarray:
 
 
 def _real(stored: np.ndarray, *, dataset: Dataset) -> np.ndarray:
-    """Mark the values that are not padding (PS3.3, C.7.5.1.1.2); all of them when nothing else is there."""
+    """Mark the values that are not padding (PS3.3, C.7.5.1.1.2); none where nothing else is there: one shade."""
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if not isinstance(value, int) or stored.dtype.kind == "f":
         return np.ones(stored.shape, dtype=bool)
-    ends = [_signed(end, dataset=dataset) for end in (value, limit) if isinstance(end, int)]
+    ends = [_with_sign(end, signed=_is_signed(dataset)) for end in (value, limit) if isinstance(end, int)]
     return (stored < min(ends)) | (stored > max(ends))
 
 
-def _signed(number: int, *, dataset: Dataset) -> int:
+def _is_signed(dataset: Dataset) -> bool:
+    return bool(dataset.get("PixelRepresentation") == 1)
+
+
+def _with_sign(number: int, *, signed: bool) -> int:
     """Undo the reading of a signed 16-bit number as an unsigned one: files often state the wrong VR."""
-    return number - 2**16 if dataset.get("PixelRepresentation") == 1 and number > 2**15 - 1 else number
+    return number - 2**16 if signed and number > 2**15 - 1 else number
 
 
 def _first_number(source: Dataset, keyword: str) -> float | None:

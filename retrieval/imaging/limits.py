@@ -5,6 +5,8 @@ from dataclasses import dataclass
 MIB = 1024**2
 GIB = 1024**3
 
+# Bytes of a DICOM header of many small attributes, with a margin for a machine that is busy.
+_CLEANED_IN_A_SECOND = 50_000
 ACCEPTED = "Accepted are PNG, JPEG, TIFF and DICOM images."
 
 
@@ -13,6 +15,7 @@ class Limits:
     """Limits for decoding one file; sizes in bytes, sides in pixels.
 
     `pixels` is for one frame. `seconds` is for opening a file with its first frame, and again for each next frame.
+    Cleaning answers once for all frames, see `cleaning_seconds`.
     `memory_bytes` is the address space of the decoding process: its resident memory is always less.
     """
 
@@ -23,6 +26,14 @@ class Limits:
     memory_bytes: int = 1_000_000_000
     preview_side: int = 1024
     thumbnail_side: int = 320
+
+    def cleaning_seconds(self, *, file_bytes: int) -> float:
+        """Return what cleaning a file may take: more for a larger one, up to six times `seconds`.
+
+        Attributes that are kept for each frame make 2 MB of header in a thousand frames and more, and every one of
+        them is looked at.
+        """
+        return min(self.seconds + file_bytes / _CLEANED_IN_A_SECOND, 6 * self.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

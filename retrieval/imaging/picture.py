@@ -26,10 +26,13 @@ def chosen_frames(*, count: int, frames: Literal["all", "middle"]) -> range | tu
     return range(count) if frames == "all" else (count // 2,)
 
 
-def full_range_levels(values: np.ndarray) -> np.ndarray:
-    """Scale any real array from its smallest..largest finite value to 0..255 uint8; a constant becomes 0."""
+def full_range_levels(values: np.ndarray, *, inverted: bool = False) -> np.ndarray:
+    """Scale any real array from its smallest..largest finite value to 0..255 uint8; a constant becomes 0.
+
+    Inverted, the largest value becomes 0.
+    """
     lowest, highest = finite_range(values)
-    return levels(values, lowest=lowest, highest=highest)
+    return levels(values, lowest=lowest, highest=highest, inverted=inverted)
 
 
 def finite_range(values: np.ndarray) -> tuple[float, float]:
@@ -38,13 +41,18 @@ def finite_range(values: np.ndarray) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
-def levels(values: np.ndarray, *, lowest: float, highest: float) -> np.ndarray:
-    """Map lowest..highest to 0..255 uint8, clipped, rounded; not-a-number becomes 0. Same shape as `values`."""
+def levels(values: np.ndarray, *, lowest: float, highest: float, inverted: bool = False) -> np.ndarray:
+    """Map lowest..highest to 0..255 uint8, clipped, rounded; not-a-number becomes 0. Same shape as `values`.
+
+    Inverted, they become 255..0.
+    """
     flat = values.reshape(-1)
     out = np.zeros(flat.shape, dtype=np.uint8)
     if highest > lowest:
         for start in range(0, flat.size, STRIP):
             part = flat[start : start + STRIP].astype(np.float64)
             scaled = (part / 2 - lowest / 2) / (highest / 2 - lowest / 2) * 255  # halves: the span may overflow
+            if inverted:
+                scaled = 255 - scaled
             out[start : start + STRIP] = np.rint(np.clip(np.nan_to_num(scaled, nan=0.0, posinf=255.0), 0, 255))
     return out.reshape(values.shape)

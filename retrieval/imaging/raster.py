@@ -8,6 +8,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from retrieval.imaging.errors import FileRefused
 from retrieval.imaging.limits import ACCEPTED, Limits
@@ -72,7 +73,7 @@ def _page_pixels(image: Image.Image, *, index: int, limits: Limits) -> np.ndarra
             image.seek(index)
         _check_size(image, limits=limits)
         image.load()
-        return _eight_bit(_upright(image))
+        return _eight_bit(_upright(image), inverted=_white_is_zero(image))
 
 
 def _check_size(image: Image.Image, *, limits: Limits) -> None:
@@ -91,10 +92,15 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _eight_bit(image: Image.Image) -> np.ndarray:
-    """Return (H, W) or (H, W, 3) uint8."""
+def _white_is_zero(image: Image.Image) -> bool:
+    """Tell a page of a TIFF file whose smallest value is white (TIFF 6.0, PhotometricInterpretation)."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
+
+
+def _eight_bit(image: Image.Image, *, inverted: bool) -> np.ndarray:
+    """Return (H, W) or (H, W, 3) uint8. Up to 8 bits Pillow has inverted what is to be inverted, deeper ones never."""
     if image.mode in _DEEP_MODES:
-        return full_range_levels(np.asarray(image))
+        return full_range_levels(np.asarray(image), inverted=inverted)
     if image.mode in _ALPHA_MODES or (image.info.get("transparency") is not None and image.mode in ("L", "P", "RGB")):
         return _on_black(image)
     if image.mode in _PLAIN_MODES:

@@ -9,15 +9,12 @@ TEXT_ATTRIBUTES = {
     "view_position": 16,
     "laterality": 16,
     "photometric_interpretation": 16,
-    "burned_in_annotation": 16,
-    "manufacturer": 64,
     "patient_id": 64,
     "study_instance_uid": 64,
     "series_instance_uid": 64,
     "sop_instance_uid": 64,
-    "sop_class_uid": 64,
 }
-NUMBER_ATTRIBUTES = ("instance_number", "rows", "columns", "bits_stored")
+NUMBER_ATTRIBUTES = ("instance_number",)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ class Decoder:
         Raises DecoderUnavailable before the file is looked at.
         """
         request = {"path": str(path.resolve()), "wanted": "render", "frames": frames}
-        for fields, parts in self._answers(request):
+        for fields, parts in self._answers(request, seconds=self.limits.seconds):
             yield _rendering(fields, parts)
 
     def clean(self, path: Path, *, uid_key: str) -> StoredForm:
@@ -68,16 +68,18 @@ class Decoder:
         UIDs are mapped under `uid_key`. Raises FileRefused and DecoderUnavailable, as render does.
         """
         request = {"path": str(path.resolve()), "wanted": "clean", "uid_key": uid_key}
-        [(fields, parts)] = self._answers(request)
+        seconds = self.limits.cleaning_seconds(file_bytes=path.stat().st_size)
+        [(fields, parts)] = self._answers(request, seconds=seconds)
         literal = iter(parts)
         return StoredForm(path=path, pieces=[Span(*span) if span else next(literal) for span in fields["spans"]])
 
-    def _answers(self, request: dict[str, str]) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+    def _answers(self, request: dict[str, str], *, seconds: float) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
+        """Yield the answers, each of which may take so long."""
         process = self._running()
         finished = False
         try:
-            _ask(process, request)
-            while (answer := self._next(process))[0]["kind"] in ("rendering", "cleaned"):
+            _ask(process, {**request, "seconds": seconds})
+            while (answer := self._receive(process, seconds=seconds))[0]["kind"] in ("rendering", "cleaned"):
                 yield answer
             # A process that says that it ends may still be there when the next file comes.
             finished = not answer[0].get("last")
@@ -86,7 +88,7 @@ class Decoder:
         except (_Died, BrokenMessage) as death:
             raise FileRefused(_CRASHED) from death
         except _TooSlow as slow:
-            raise FileRefused(_TOO_SLOW.format(seconds=self.limits.seconds)) from slow
+            raise FileRefused(_TOO_SLOW.format(seconds=seconds)) from slow
         finally:
             # Left midway, the pipe still holds frames of this file.
             if not finished:
@@ -117,9 +119,6 @@ class Decoder:
         assert self._process is not None  # noqa: S101 - for the type checker
         return self._process
 
-    def _next(self, process: subprocess.Popen[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-        return self._receive(process, seconds=self.limits.seconds)
-
     def _receive(self, process: subprocess.Popen[bytes], *, seconds: float) -> tuple[dict[str, Any], list[bytes]]:
         assert process.stdout is not None  # noqa: S101 - for the type checker
         deadline, pipe = time.monotonic() + seconds, process.stdout.fileno()
@@ -147,7 +146,7 @@ def _start(limits: Limits) -> subprocess.Popen[bytes]:
     )
 
 
-def _ask(process: subprocess.Popen[bytes], request: dict[str, str]) -> None:
+def _ask(process: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
     assert process.stdin is not None  # noqa: S101 - for the type checker
     try:
         process.stdin.write(json.dumps(request).encode() + b"\n")

@@ -35,7 +35,8 @@ class QueryQuerySet(JobQuerySet):
 class Query(Job):
     """One question: an uploaded image, or an image of the archive ("more like this").
 
-    The upload is deleted as soon as its preview exists: nothing of a patient's file is kept that nobody needs.
+    The upload is deleted as soon as its preview exists: nothing of a patient's file is kept that nobody needs. A query
+    that failed before that keeps it for a while, to be tried again (retrieval/services/forgetting.py).
     """
 
     task_name: ClassVar[str] = "retrieval.tasks.search_task"

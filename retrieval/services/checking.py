@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -14,6 +13,7 @@ from django.utils import timezone
 
 from retrieval.models import DatasetDeletion, ImportJob, JobStatus, MedicalImage, ModelVersion, Query, StoredFile
 from retrieval.services.jobs import job_models
+from retrieval.services.storing import remove_unneeded
 
 # Who writes a file that nothing was added to for so long is gone.
 QUIET = timedelta(minutes=1)
@@ -21,13 +21,9 @@ QUIET = timedelta(minutes=1)
 
 def check_archive() -> dict[str, object]:
     """Return what is wrong; `ok` is whether nothing is. Files are named by their generated names."""
-    # First what is there, then what should be: a file that comes in between is no orphan.
-    present = _present()
-    hashed = [*StoredFile.objects.values_list("file", "stored_sha256"), *_weights()]
-    expected = {name for name, _ in hashed} | set(_rendered())
-    missing = sorted(name for name in expected if not default_storage.exists(name))
-    mismatches = sorted(name for name, sha256 in hashed if name not in missing and _sha256(name) != sha256)
-    orphans = sorted(present - expected - set(_of_queries()) - set(_leaving()))
+    orphans = _orphans()
+    hashed = [*_originals(), *_weights()]
+    missing, mismatches = _unsound(hashed)
     version = ModelVersion.objects.active()
     shown = MedicalImage.objects.shown()
     without = shown.without_embedding(version).count() if version else shown.count()
@@ -41,6 +37,34 @@ def check_archive() -> dict[str, object]:
         "without_embedding": without,
         "stalled_jobs": stalled,
     }
+
+
+def _orphans() -> list[str]:
+    # First what is there, then what should be: a file that comes in between is no orphan.
+    present = _present()
+    return sorted(present - _expected() - set(_of_queries()) - set(_leaving()))
+
+
+def _unsound(hashed: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """The files that are missing, and those with another content. To read all of a large archive takes hours."""
+    missing = {name for name in _expected() if not default_storage.exists(name)}
+    mismatches = []
+    for name, sha256 in hashed:
+        found = None if name in missing else _sha256(name)
+        if found is None:
+            missing.add(name)
+        elif found != sha256:
+            mismatches.append(name)
+    # What rows have let go of since, as a dataset that was deleted, may be gone.
+    return sorted(missing & _expected() if missing else missing), sorted(mismatches)
+
+
+def _expected() -> set[str]:
+    return {name for name, _ in (*_originals(), *_weights())} | set(_rendered())
+
+
+def _originals() -> Iterator[tuple[str, str]]:
+    yield from StoredFile.objects.values_list("file", "stored_sha256").iterator()
 
 
 def _weights() -> Iterator[tuple[str, str]]:
@@ -67,12 +91,12 @@ def _leaving() -> Iterator[str]:
 def remove_orphans() -> list[str]:
     """Remove the files that no row knows, and return their names.
 
-    Nobody is served by them: an import that was interrupted and never came to its end has left them.
+    Nobody is served by them: an import that was interrupted and never came to its end has left them. One that goes on
+    with it now may need them again, so that rows are looked at once more when nobody can add any.
     """
-    names = cast(list[str], check_archive()["orphan_files"])
-    for name in names:
-        default_storage.delete(name)
-    return names
+    orphans = _orphans()
+    others = {*_of_queries(), *(name for name, _ in _weights())}
+    return sorted(remove_unneeded([name for name in orphans if name not in others]))
 
 
 def _present() -> set[str]:
@@ -96,6 +120,10 @@ def _writing_since(now: datetime) -> datetime:
     return running.aggregate(earliest=Min("started_at"))["earliest"] or now
 
 
-def _sha256(name: str) -> str:
-    with default_storage.open(name) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(name: str) -> str | None:
+    """None where there is no such file any more."""
+    try:
+        with default_storage.open(name) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None

@@ -64,6 +64,13 @@ def relabel(images: Images, *, label: str, user: User | None, note: str = "") ->
     return changed
 
 
+def shown_copies(images: Images) -> QuerySet[MedicalImage]:
+    """The same files in other datasets, where they are still shown: a decision holds for the images of one."""
+    own = [image.pk for image in images]
+    files = MedicalImage.objects.filter(pk__in=own).values("original")
+    return MedicalImage.objects.shown().filter(original__in=files).exclude(pk__in=own)
+
+
 def _locked(images: Images, **conditions: str) -> QuerySet[MedicalImage]:
     """Their rows as they are now, in one order for everybody. Who waits for a row sees what became of it."""
     rows = MedicalImage.objects.select_for_update(no_key=True, of=("self",))

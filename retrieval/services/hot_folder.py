@@ -8,7 +8,7 @@ with. Nothing is deleted.
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,11 @@ IMPORTING, DONE, REFUSED = "importing", "done", "refused"
 REASONS = "reasons.txt"
 CANCELLED = "The import was cancelled."
 DROP_AGAIN = "Nothing was imported: correct it, and drop all of it again."
+STAYS = (
+    "{name} stays where it is and is not imported, since it cannot be moved: {why}. Let the user that runs this "
+    "command write to it, or drop a zip of it instead."
+)
+IS_IN_DONE = "It could not be moved here and is in `{done}`."
 # Loose files of one batch: an import finds out within minutes what became of them.
 _MOST_LOOSE = 1000
 
@@ -39,11 +44,13 @@ class Outcome:
 class HotFolder:
     """`root` with what is in it; files count as complete once nothing has changed them for `settle_seconds`.
 
-    Raises OSError where the folder can't be written to.
+    What cannot be taken from it stays, and `tell` hears of it once, in a sentence. Raises OSError where the folder
+    itself can't be written to.
     """
 
-    def __init__(self, root: Path, *, dataset: Dataset, settle_seconds: float) -> None:
-        self.root, self.dataset, self.settle_seconds = root.resolve(), dataset, settle_seconds
+    def __init__(self, root: Path, *, dataset: Dataset, settle_seconds: float, tell: Callable[[str], object]) -> None:
+        self.root, self.dataset, self.settle_seconds, self.tell = root.resolve(), dataset, settle_seconds, tell
+        self.staying: set[str] = set()
         for name in (IMPORTING, DONE, REFUSED):
             (self.root / name).mkdir(exist_ok=True)
 
@@ -57,7 +64,10 @@ class HotFolder:
                 yield outcome
 
     def _take_settled(self) -> None:
-        settled = [entry for entry in sorted(self.root.iterdir()) if self._is_settled(entry)]
+        entries = sorted(self.root.iterdir())
+        # What somebody took away and drops again is told of again.
+        self.staying &= {entry.name for entry in entries}
+        settled = [entry for entry in entries if self._is_settled(entry)]
         loose = [entry for entry in settled if not _is_source(entry)]
         groups = [[entry] for entry in settled if _is_source(entry)]
         groups += [loose[start : start + _MOST_LOOSE] for start in range(0, len(loose), _MOST_LOOSE)]
@@ -65,7 +75,25 @@ class HotFolder:
             batch = self.root / IMPORTING / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
             batch.mkdir()
             for entry in group:
-                entry.rename(batch / entry.name)
+                self._take(entry, batch=batch)
+            if not any(batch.iterdir()):
+                batch.rmdir()
+
+    def _take(self, entry: Path, *, batch: Path) -> None:
+        """Who moves a folder elsewhere changes it, and must have the right to."""
+        try:
+            entry.rename(batch / entry.name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._leave(entry, error=error)
+        else:
+            self.staying.discard(entry.name)
+
+    def _leave(self, entry: Path, *, error: OSError) -> None:
+        if entry.name not in self.staying:
+            self.staying.add(entry.name)
+            self.tell(STAYS.format(name=entry.name, why=error.strerror))
 
     def _is_settled(self, entry: Path) -> bool:
         """Hidden names are of programs that still write, or of operating systems."""
@@ -75,6 +103,9 @@ class HotFolder:
             below = entry.rglob("*") if entry.is_dir() and not entry.is_symlink() else ()
             changed = max(max(each.st_mtime, each.st_ctime) for each in (path.lstat() for path in (entry, *below)))
         except FileNotFoundError:
+            return False
+        except OSError as error:
+            self._leave(entry, error=error)
             return False
         return time.time() - changed >= self.settle_seconds
 
@@ -113,20 +144,30 @@ class HotFolder:
 
     def _move(self, batch: Path, *, refused: dict[str, str]) -> None:
         """The refused files with their reasons to one side, the rest to the other."""
-        aside = self.root / REFUSED / batch.name
+        done, aside = self.root / DONE / batch.name, self.root / REFUSED / batch.name
         if refused:
             aside.mkdir(exist_ok=True)
-            lines = [f"{path}: {reason}\n" for path, reason in refused.items()]
-            (aside / REASONS).write_text("".join(lines), errors="replace")
-        for path in refused:
-            # A member of an archive has no file of its own: the archive stays whole.
-            if os.path.lexists(batch / path):
-                (aside / path).parent.mkdir(parents=True, exist_ok=True)
-                (batch / path).rename(aside / path)
-        if any(path.is_symlink() or not path.is_dir() for path in batch.rglob("*")):
-            batch.rename(self.root / DONE / batch.name)
-        else:
-            shutil.rmtree(batch)  # nothing but empty folders
+            is_in_done = IS_IN_DONE.format(done=done.relative_to(self.root))
+            stay = {path for path in refused if not _moved(batch / path, to=aside / path)}
+            lines = [f"{path}: {why} {is_in_done if path in stay else ''}".rstrip() for path, why in refused.items()]
+            (aside / REASONS).write_text("".join(f"{line}\n" for line in lines), errors="replace")
+        if not any(path.is_symlink() or not path.is_dir() for path in batch.rglob("*")):
+            shutil.rmtree(batch, ignore_errors=True)  # nothing but empty folders
+        if batch.exists():
+            batch.rename(done)
+
+
+def _moved(path: Path, *, to: Path) -> bool:
+    """False where it cannot be: the folder that it lies in may be somebody else's."""
+    # A member of an archive has no file of its own: the archive stays whole.
+    if not os.path.lexists(path):
+        return True
+    to.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.rename(to)
+    except OSError:
+        return False
+    return True
 
 
 def _is_source(entry: Path) -> bool:

@@ -18,7 +18,7 @@ from retrieval.imaging import ArchiveLimits, FileRefused, ManifestRefused, Membe
 from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion, StoredFile, Upload
 from retrieval.services import jobs
 from retrieval.services.indexing import have_missing_embedded
-from retrieval.services.storing import Incoming, decode_and_store, keep_original, remove_unneeded
+from retrieval.services.storing import Incoming, decode_and_store, hold_written, keep_original, remove_unneeded
 from retrieval.storage import NO_SPACE, work_folder
 
 LOW_DISK = "The disk is full. What was imported so far is kept: free some space and start the import again."
@@ -197,6 +197,8 @@ class _Import:
     def _add_rows(self, file: Incoming) -> ImportedFile:
         """Add the file's images, and return the row, not saved yet, that tells what became of it."""
         row = ImportedFile(job=self.job, name=file.member.name)
+        if file.images and not file.refusal:
+            hold_written(file)
         if file.refusal:
             row.status, row.reason = Status.REFUSED, file.refusal
             return row

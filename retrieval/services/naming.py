@@ -58,6 +58,10 @@ def thumbnail_name(image: uuid.UUID) -> str:
     return f"thumbnails/{image.hex[:2]}/{image.hex}.jpg"
 
 
+def query_folders() -> list[str]:
+    return [f"queries/{number:02x}" for number in range(256)]
+
+
 def query_upload_name(query: uuid.UUID) -> str:
     return f"queries/{query.hex[:2]}/{query.hex}"
 

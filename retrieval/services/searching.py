@@ -1,6 +1,7 @@
 """Answering a query: decode, embed, find the nearest images, keep the answer."""
 
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,12 +104,36 @@ def ask_again(query: Query) -> Query:
     if query.image:
         _refuse_hidden(query.image)
         return ask_with_image(user=query.user, image=query.image)
+    if not query.preview:
+        return _hand_upload_on(query)
     try:
-        with (query.preview or query.upload).open("rb") as kept:
+        with query.preview.open("rb") as kept:
             return ask_with_upload(user=query.user, upload=kept)
-    # ValueError: an answer to "more like this" whose image has been deleted since has no picture of its own.
-    except (FileNotFoundError, ValueError) as error:
+    except FileNotFoundError as error:
         raise FileRefused(GONE) from error
+
+
+def _hand_upload_on(failed: Query) -> Query:
+    """The query that has the file of a failed one from now on: no second copy of a patient's file is made.
+
+    It is the same one however often it is asked for: the button may be pressed twice.
+    """
+    with transaction.atomic():
+        # Who presses at the same moment waits here. An unfinished query still needs its file itself.
+        failed = Query.objects.select_for_update().get(pk=failed.pk)
+        following = uuid.uuid5(failed.uuid, "again")
+        known = Query.objects.filter(uuid=following).first()
+        if known:
+            return known
+        # No name: an answer to "more like this" whose image has been deleted since, or it was forgotten by now.
+        name = failed.upload.name
+        if not name or not failed.upload.storage.exists(name) or not failed.is_finished:
+            raise FileRefused(GONE)
+        again = Query.objects.create(uuid=following, user=failed.user, upload=name)
+        failed.upload = ""
+        failed.save(update_fields=["upload"])
+        jobs.enqueue(again)
+    return again
 
 
 def _refuse_hidden(image: MedicalImage) -> None:
@@ -191,7 +216,8 @@ def _query_preview(query: Query) -> bytes:
         raise FileRefused(GONE) from error
     rendering = decode_query(Path(query.upload.path))
     query.preview.save(naming.query_preview_name(query.uuid), ContentFile(rendering.preview), save=False)
-    jobs.beat(query, preview=query.preview.name)
+    with _forgetting_upload(query) as forgotten:
+        jobs.beat(query, preview=query.preview.name, **forgotten)
     return rendering.preview
 
 
@@ -221,7 +247,7 @@ def embed_preview(preview: bytes, *, version: ModelVersion) -> "np.ndarray":
 def _forgetting_upload(query: Query) -> Iterator[dict[str, str]]:
     """Nothing of a patient's file is kept that nobody needs: the preview stands for it.
 
-    Gives what the last change of the row must say; once that is stored the file goes.
+    Gives what the change of the row must say; once that is stored the file goes.
     """
     storage, name = query.upload.storage, query.upload.name
     yield {"upload": ""}

@@ -75,18 +75,35 @@ def _save(file: Incoming, *, name: str, content: ContentFile | StoredForm) -> st
     return default_storage.save(name, cast(File, content))
 
 
+def hold_written(file: Incoming) -> None:
+    """Until the end of the transaction what was written of the file stays, and what went meanwhile is written anew.
+
+    Names are derived from content: another import of the same file that ends early, or refuses it, takes along what no
+    row refers to yet. Reading the file anew is slow for a transaction, but rare, and nobody can remove it once more.
+    The file may be refused then.
+    """
+    hold_files()
+    names = [str(field) for image in file.images for field in (image.preview, image.thumbnail)]
+    if not all(map(default_storage.exists, names)):
+        file.images.clear()
+        with Decoder() as decoder:
+            decode_and_store(decoder, file)
+
+
 def keep_original(file: Incoming) -> StoredFile:
-    """The row of the file's content, and the file itself, until the end of the transaction and as long as rows need it.
+    """The row of the content of a file that is held, and the original itself, for as long as rows need it.
 
     The last dataset that held the same content may be deleted at this moment, and take along what was written already.
     """
     written, form = file.original, file.form
     assert written is not None and form is not None  # noqa: S101 - a file that has images was stored
-    hold_files()
     values = {name: getattr(written, name) for name in ("stored_sha256", "is_deidentified", "file", "size")}
-    # Two statements for every file of an import, where get_or_create takes four.
-    StoredFile.objects.bulk_create([StoredFile(sha256=file.sha256, **values)], ignore_conflicts=True)
-    kept = StoredFile.objects.select_for_update().get(sha256=file.sha256)
+    kept = None
+    # Two statements for every file of an import, where get_or_create takes four. Once more where a deletion that held
+    # the row has taken it away.
+    while kept is None:
+        StoredFile.objects.bulk_create([StoredFile(sha256=file.sha256, **values)], ignore_conflicts=True)
+        kept = StoredFile.objects.select_for_update().filter(sha256=file.sha256).first()
     if kept.stored_sha256 != written.stored_sha256:
         # Stored before in another form: under another setting, or as an earlier version cleaned it.
         transaction.on_commit(partial(remove_unneeded, [str(written.file)]))
@@ -95,22 +112,23 @@ def keep_original(file: Incoming) -> StoredFile:
     return kept
 
 
-def remove_unneeded(names: Collection[str]) -> None:
-    """Remove those of the files that no row refers to.
+def remove_unneeded(names: Collection[str]) -> set[str]:
+    """Remove those of the files that no original and no image refers to, and return their names.
 
     Who adds a row for a file that was there before waits for the end of this, and then looks whether it still is.
     """
     if not names:
-        return
+        return set()
     with transaction.atomic():
         _lock_files("pg_advisory_xact_lock")
         needed = set(StoredFile.objects.filter(file__in=names).values_list("file", flat=True))
         rendered = MedicalImage.objects.filter(Q(preview__in=names) | Q(thumbnail__in=names))
         for pair in rendered.values_list("preview", "thumbnail"):
             needed.update(pair)
-        for name in names:
-            if name not in needed:
-                default_storage.delete(name)
+        unneeded = set(names) - needed
+        for name in unneeded:
+            default_storage.delete(name)
+    return unneeded
 
 
 def hold_files() -> None:

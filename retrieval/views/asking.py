@@ -116,8 +116,11 @@ def query_list(request: HttpRequest) -> HttpResponse:
 @require_GET
 @may_see_queries
 def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
-    query = _wait_for(_own_query(request, uuid))
     active = ModelVersion.objects.active()
+    query = _own_query(request, uuid)
+    # What nobody works on is not waited for: that would keep a thread of the few from others.
+    if not _waiting_for(query, active=active):
+        _wait_for(query)
     narrowed = SearchFilter(**{name: request.GET.get(name, "") for name in ("dataset", "modality", "label")})
     try:
         neighbours = _answer(query, narrowed=narrowed)
@@ -147,7 +150,7 @@ def _own_query(request: HttpRequest, uuid: UUID) -> Query:
     return get_object_or_404(queries, uuid=uuid)
 
 
-def _wait_for(query: Query) -> Query:
+def _wait_for(query: Query) -> None:
     """Give the worker a moment, so that most readers see one page change; the page itself goes on asking."""
     deadline = time.monotonic() + settings.QUERY_WAIT_SECONDS
     while not query.is_finished and time.monotonic() < deadline:
@@ -155,7 +158,6 @@ def _wait_for(query: Query) -> Query:
         query.refresh_from_db(fields=["status"])
     if query.is_finished:
         query.refresh_from_db()
-    return query
 
 
 def _waiting_for(query: Query, *, active: ModelVersion | None) -> str:
@@ -182,10 +184,10 @@ def _answer(query: Query, *, narrowed: SearchFilter) -> list[Neighbour]:
 def query_preview(request: HttpRequest, uuid: UUID) -> FileResponse:
     query = _own_query(request, uuid)
     if not query.image:
-        return private_image(query.preview, content_type="image/png")
+        return private_image(query.preview, content_type="image/png", may_be_kept=False)
     # "More like this": the picture is that of an image of the archive, for those who may see it.
     image = get_object_or_404(MedicalImage.objects.visible_to(request.user), pk=query.image.pk)
-    return private_image(image.preview, content_type="image/png")
+    return private_image(image.preview, content_type="image/png", may_be_kept=False)
 
 
 @require_POST

@@ -70,9 +70,11 @@ def _classes(images: MedicalImageQuerySet) -> list[dict[str, Any]]:
 
     and the width of its bar in percent of the largest class's.
     """
-    rows = list(images.classes())
+    counted = list(images.classes())
+    samples = dict(MedicalImage.objects.filter(pk__in=[row["sample"] for row in counted]).values_list("pk", "uuid"))
+    # The first images of a dataset that is being deleted go between the two.
+    rows = [row for row in counted if row["sample"] in samples]
     total = sum(row["count"] for row in rows) or 1
-    samples = dict(MedicalImage.objects.filter(pk__in=[row["sample"] for row in rows]).values_list("pk", "uuid"))
     largest = max((row["count"] for row in rows), default=1)
     return [
         {

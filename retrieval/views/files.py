@@ -7,7 +7,7 @@ from django.http import FileResponse, Http404
 def private_image(file: FieldFile, *, content_type: str, may_be_kept: bool = True) -> FileResponse:
     """A preview or thumbnail. It never changes under its address, so the reader's own browser may keep it.
 
-    Not what only some may see: the browser may be another reader's next.
+    Not what only some may see, as the pictures that somebody asked with: the browser may be another reader's next.
     """
     try:
         response = FileResponse(file.open("rb"), content_type=content_type)

@@ -16,8 +16,9 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from retrieval.imaging.names import printable
 from retrieval.models import Dataset, MedicalImage
-from retrieval.services.curation import exclude, hold, release, restore
+from retrieval.services.curation import exclude, hold, release, restore, shown_copies
 from retrieval.views.numbers import number_in
 
 PAGE = 24
@@ -29,6 +30,7 @@ VERBS: dict[str, Callable[..., list[MedicalImage]]] = {
     "hold": hold,
     "restore": restore,
 }
+TAKING_AWAY = ("exclude", "hold")
 UNDONE_BY = {"release": "hold", "exclude": "restore"}
 SAID = {
     "release": "shown from now on",
@@ -74,9 +76,9 @@ def review_decide(request: HttpRequest) -> HttpResponse:
     if verb is None:
         raise BadRequest
     images = _named_images(request, verb=verb)
-    note = request.POST.get("note", "").strip()[:LONGEST_NOTE]
+    note = printable(request.POST.get("note", "").strip())[:LONGEST_NOTE]
     changed = VERBS[verb](images, user=cast(User, request.user), note=note)
-    said = _said(verb, changed=len(changed), asked=len(images))
+    said = _said(verb, changed=len(changed), asked=len(images)) + _still_shown(verb, images=changed)
     if request.POST.get("back") == "image" and images:
         messages.success(request, said)
         return redirect(images[0])
@@ -105,6 +107,15 @@ def _said(verb: str, *, changed: int, asked: int) -> str:
         return NOTHING_CHOSEN
     late = f" {asked - changed} had been decided by somebody else meanwhile." if changed < asked else ""
     return f"{changed} image{'' if changed == 1 else 's'} {'is' if changed == 1 else 'are'} {SAID[verb]}.{late}"
+
+
+def _still_shown(verb: str, *, images: list[MedicalImage]) -> str:
+    if verb not in TAKING_AWAY:
+        return ""
+    names = sorted(set(shown_copies(images).values_list("dataset__name", flat=True)))
+    if not names:
+        return ""
+    return f" The same file is still shown in {' and in '.join(names)}: decide on it there too."
 
 
 def _next_address(request: HttpRequest) -> str:

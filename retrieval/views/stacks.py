@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Count, Q
+from django.http import Http404
 
 from retrieval.models import MedicalImage
 
@@ -48,9 +49,14 @@ class Walk:
 
 
 def walk_of(image: MedicalImage, *, user: User | AnonymousUser) -> Walk:
-    """Through what `user` may see. The image itself may be one that waits to be looked at."""
+    """Through what `user` may see. The image itself may be one that waits to be looked at.
+
+    Raises Http404 where it went a moment ago.
+    """
     stack = MedicalImage.objects.open_to(user).in_stack_of(image)
     slices = list(stack.filter(Q(standing=MedicalImage.Standing.SHOWN) | Q(pk=image.pk)).only("uuid", "label"))
+    if image not in slices:
+        raise Http404
     return Walk(slices=slices, place=slices.index(image) + 1)
 
 

@@ -3,7 +3,7 @@
 {
   const form = document.getElementById("upload");
   const drop = document.getElementById("upload-drop");
-  const choose = (entries) => form.dispatchEvent(new CustomEvent("chosen", { detail: entries }));
+  const choose = (files, unread = []) => form.dispatchEvent(new CustomEvent("chosen", { detail: { files, unread } }));
 
   form.querySelectorAll("input[type=file]").forEach((input) => {
     // The theme of the administration would write the file's name into a field that there is not: it passes these over.
@@ -23,14 +23,21 @@
       all.push(...some);
     }
   };
-  const filesOf = async (entry) => {
-    if (entry.isFile) {
-      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-      return [{ file, path: entry.fullPath.slice(1) }];
+  // What cannot be read goes into `unread`, and the others are sent all the same.
+  const filesOf = async (entry, unread) => {
+    try {
+      if (entry.isFile) {
+        const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+        return [{ file, path: entry.fullPath.slice(1) }];
+      }
+      const found = [];
+      for (const each of await entriesOf(entry)) found.push(...await filesOf(each, unread));
+      return found;
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      unread.push(entry.fullPath.slice(1));
+      return [];
     }
-    const found = [];
-    for (const each of await entriesOf(entry)) found.push(...await filesOf(each));
-    return found;
   };
   document.addEventListener("dragover", (event) => event.preventDefault());
   drop.addEventListener("dragenter", () => drop.classList.add("is-over"));
@@ -42,7 +49,8 @@
     // The list is empty after the first wait.
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
     const found = [];
-    for (const entry of entries) found.push(...await filesOf(entry));
-    choose(found);
+    const unread = [];
+    for (const entry of entries) found.push(...await filesOf(entry, unread));
+    choose(found, unread);
   });
 }

@@ -13,6 +13,7 @@
   // Path: why it could not be sent.
   const refusals = new Map();
   let chosen = [];
+  let unread = [];
   let waiting = [];
   let running = new Map();
   let total = { files: 0, bytes: 0 };
@@ -282,7 +283,10 @@
 
   // As at first, or to go on: only what is missing is sent.
   const begin = async (entries) => {
-    if (!entries.length) return;
+    if (!entries.length) {
+      tell(unread.length ? "Nothing of this could be read on this computer." : "That was no file. Drop files, folders or zips.");
+      return;
+    }
     const bytes = entries.reduce((sum, each) => sum + each.file.size, 0);
     if (bytes > Number(form.dataset.most)) {
       tell(`These files have ${size(bytes)}; an upload has at most ${size(Number(form.dataset.most))}. Send them in parts.`);
@@ -294,6 +298,7 @@
     setPaused(false);
     tell();
     refusals.clear();
+    unread.forEach((path) => refusals.set(path, "it could not be read on this computer."));
     chosen = entries;
     isBusy = true;
     isAway = false;
@@ -319,7 +324,7 @@
     next();
   };
 
-  form.addEventListener("chosen", (event) => begin(event.detail));
+  form.addEventListener("chosen", (event) => { unread = event.detail.unread; begin(event.detail.files); });
   at("pause").addEventListener("click", () => (isPaused ? begin(chosen) : halt()));
   at("again").addEventListener("click", () => begin(chosen));
   at("without").addEventListener("click", async () => {

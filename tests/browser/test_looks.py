@@ -24,7 +24,7 @@ def _addresses(page: Page, picture: Path) -> list[str]:
     page.goto(dataset)
     series = page.locator(".tile-stack").first.get_attribute("href") or ""
     page.goto(query)
-    return ["/", query, "/queries/", image, "/datasets/", dataset, series, "/training/", "/no-such-page"]
+    return ["/", query, "/queries/", image, "/datasets/", dataset, series, "/training/", "/password/", "/no-such-page"]
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

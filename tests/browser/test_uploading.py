@@ -53,6 +53,33 @@ def test_a_folder_is_sent_and_imported(site: LiveSite, open_page: OpenPage, fold
     expect(page.get_by_role("main")).to_contain_text("left/note.txt")
 
 
+DROP = """
+([name, content]) => {
+  const entry = (path, give) => ({ webkitGetAsEntry: () => ({ isFile: true, fullPath: `/${path}`, file: give }) });
+  const bytes = Uint8Array.from(atob(content), (each) => each.charCodeAt(0));
+  const items = [
+    entry("locked.png", (_, fail) => fail(new DOMException("No.", "NotReadableError"))),
+    entry(name, (give) => give(new File([bytes], name))),
+  ];
+  document.dispatchEvent(Object.assign(new Event("drop"), { dataTransfer: { items: name ? items : [] } }));
+}
+"""
+
+
+def test_what_cannot_be_read_does_not_keep_the_rest_of_a_drop(
+    site: LiveSite, open_page: OpenPage, picture: Path
+) -> None:
+    page = open_page("staff")
+    new_dataset(page, name="Dropped")
+    page.evaluate(DROP, ["", ""])
+    expect(page.locator("#upload-told")).to_contain_text("That was no file.")
+    page.evaluate(DROP, [picture.name, base64.b64encode(picture.read_bytes()).decode()])
+    expect(page.locator("#upload-error")).to_contain_text("locked.png: it could not be read on this computer.")
+    page.get_by_role("button", name="Import the one that is here").click()
+    page.wait_for_url("**/imports/*/")
+    wait_until(lambda: counts(site, "Dropped") == [("", 1)], seconds=60, what="the import")
+
+
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     """Twelve images, and 16 MB that are none, so that it takes four pieces."""

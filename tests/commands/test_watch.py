@@ -3,6 +3,8 @@
 import os
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from retrieval.services import hot_folder, jobs
 from retrieval.services.hot_folder import CANCELLED, DROP_AGAIN, HotFolder
 from tests.commands.conftest import Manage
 from tests.pictures import drawn_pixels, png
+from tests.services.conftest import small_disk_at
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
@@ -101,7 +104,7 @@ def test_links_are_not_followed(manage: Manage, tmp_path: Path) -> None:
 
 @pytest.fixture
 def hot(dropped: Path) -> HotFolder:
-    return HotFolder(dropped, dataset=Dataset.objects.create(name="inbox"), settle_seconds=0)
+    return HotFolder(dropped, dataset=Dataset.objects.create(name="inbox"), settle_seconds=0, tell=print)
 
 
 def test_an_interrupted_batch_is_gone_on_with(hot: HotFolder) -> None:
@@ -158,3 +161,54 @@ def test_a_folder_is_complete_once_everything_in_it_is(hot: HotFolder, dropped: 
     # The time of a change of the inode can't be set back: all were made a moment ago.
     assert list(hot.work()) == []
     assert (dropped / "chest" / "a.png").exists()
+
+
+@contextmanager
+def _fixed(folder: Path) -> Iterator[None]:
+    """Nobody moves the folder elsewhere: a mount for root, whom no mode stops, else its mode."""
+    if os.geteuid():
+        folder.chmod(0o555)
+        yield
+        folder.chmod(0o755)
+    else:
+        with small_disk_at(folder):
+            yield
+
+
+def test_a_folder_that_cannot_be_moved_stays_and_stops_nothing_else(dropped: Path) -> None:
+    told: list[str] = []
+    dataset = Dataset.objects.create(name="inbox")
+    hot = HotFolder(dropped, dataset=dataset, settle_seconds=0, tell=told.append)
+    fixed = dropped / "another's"
+    fixed.mkdir()
+    with _fixed(fixed):
+        assert len(list(hot.work())) == 3
+        (dropped / "late.png").write_bytes(png(drawn_pixels(7)))
+        assert [outcome.accepted for outcome in hot.work()] == [1]
+        assert fixed.exists()
+        [sentence] = told
+        assert sentence.startswith("another's stays where it is and is not imported, since it cannot be moved: ")
+    assert MedicalImage.objects.count() == 4
+    list(hot.work())
+    assert not fixed.exists()
+    assert not hot.staying
+    assert not list((dropped / "importing").iterdir())
+
+
+def test_a_command_names_what_stays(manage: Manage, dropped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dropped / "fixed").mkdir()
+    with _fixed(dropped / "fixed"):
+        status, report = manage("watch", dropped, "--name", "inbox", "--settle", 0, "--once")
+    assert (status, report["staying"], report["accepted"]) == (0, ["fixed"], 3)
+    assert capsys.readouterr().err.count("fixed stays where it is") == 1
+
+
+def test_a_refused_file_that_cannot_be_moved_by_itself_goes_with_the_rest(hot: HotFolder) -> None:
+    hot._take_settled()
+    [batch] = (batch for batch in (hot.root / "importing").iterdir() if (batch / "chest").exists())
+    (hot.root / "refused" / batch.name / "chest" / "broken.png").mkdir(parents=True)
+    assert len(list(hot.work())) == 3
+    assert (hot.root / "done" / batch.name / "chest" / "broken.png").is_file()
+    reasons = (hot.root / "refused" / batch.name / "reasons.txt").read_text()
+    assert reasons.endswith(f" It could not be moved here and is in `done/{batch.name}`.\n")
+    assert not list((hot.root / "importing").iterdir())

@@ -152,6 +152,19 @@ def test_codes_of_the_standard_stay_and_other_words_go(clean: Clean) -> None:
     assert not [keyword for keyword in CODES if keyword in words]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_written_numbers_stay_as_few_and_as_short_as_the_standard_has_them(clean: Clean) -> None:
+    dataset = dataset_of(ramp(), WindowCenter=list(range(250)), SliceThickness=[1, 19700101])
+    dataset.add_new("RescaleSlope", "DS", "1.00000000000019700101")
+    dataset.add_new("InstanceNumber", "IS", "0000000000000019700101")
+    stored = dcmread(io.BytesIO(clean(written(dataset))))
+    assert list(stored.WindowCenter) == [0, 1, 2, 3, 4, 5]
+    assert stored.SliceThickness == 1
+    assert stored.RescaleSlope == pytest.approx(1)
+    assert len(str(stored.RescaleSlope)) <= 16
+    assert "InstanceNumber" not in stored
+
+
 def test_numbers_without_an_end_go_and_those_of_a_kind_stay(clean: Clean) -> None:
     words = [int(word) for word in np.frombuffer(MARK, "<u4")]
     stored = _stored(

@@ -71,6 +71,34 @@ def test_a_voi_lut_of_bytes_counts_before_a_window(decode: Decode) -> None:
     assert np.array_equal(shown(rendering), np.clip(UNSIGNED.astype(int) - 1000, 0, 255))
 
 
+@pytest.mark.parametrize("syntax", SYNTAXES[:3], ids=lambda syntax: syntax.name)
+def test_a_voi_lut_may_begin_below_zero_where_modality_values_do(decode: Decode, *, syntax: str) -> None:
+    """Implicit VR reads its first input by the sign of the stored values."""
+    table = lut(list(range(256)), first=0, bits=8)
+    table[0].LUTDescriptor = [256, 2**16 - 1024, 8]
+    (rendering,) = decode(dicom(UNSIGNED, syntax=syntax, VOILUTSequence=table, RescaleSlope=1, RescaleIntercept=-1024))
+    assert np.array_equal(shown(rendering), np.clip(UNSIGNED, 0, 255))
+
+
+def test_large_values_within_a_small_range_are_shown(decode: Decode) -> None:
+    (rendering,) = decode(dicom(ramp().astype(np.uint32) + 3_000_000_000))
+    assert np.array_equal(shown(rendering), ramp())
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("pixels", [ramp(high=4095, dtype="uint16"), ramp(low=-2048, high=2047, dtype="int16")])
+@pytest.mark.parametrize("shift", [2, 4])
+def test_values_may_lie_in_the_upper_bits(decode: Decode, *, pixels: np.ndarray, shift: int, compressed: bool) -> None:
+    """With an overlay below them, as devices stored it in old files."""
+    (expected,) = decode(dicom(pixels, BitsStored=12, HighBit=11))
+    overlay = np.arange(pixels.size).reshape(pixels.shape).astype(pixels.dtype) % 2**shift
+    dataset = dataset_of((pixels << shift) | overlay, BitsStored=12, HighBit=11 + shift)
+    if compressed:
+        dataset.compress(RLELossless)
+    (rendering,) = decode(written(dataset))
+    assert rendering.pixel_sha256 == expected.pixel_sha256
+
+
 @pytest.mark.parametrize("bits", range(8, 17))
 @pytest.mark.parametrize("kind", ["u", "i"])
 def test_eight_to_sixteen_bits_signed_and_not(decode: Decode, *, bits: int, kind: str) -> None:

@@ -75,6 +75,29 @@ def test_float_tiff_is_scaled_and_not_a_number_is_black(decode: Decode) -> None:
     assert farthest(rendering, expected) <= 1
 
 
+@pytest.mark.parametrize(
+    ("order", "values"),
+    [("<", GREY.astype("<u2") + 1000), ("<", GREY.astype("<f4")), (">", GREY.astype(">f4"))],
+)
+@pytest.mark.parametrize("white_is_zero", [True, False])
+def test_deep_tiff_in_which_zero_is_white_is_inverted(
+    decode: Decode, *, order: str, values: np.ndarray, white_is_zero: bool
+) -> None:
+    (rendering,) = decode(_plain_tiff(values, order=order, photometric=0 if white_is_zero else 1))
+    assert farthest(rendering, 255 - GREY if white_is_zero else GREY) <= 1
+
+
+def _plain_tiff(values: np.ndarray, *, order: str, photometric: int) -> bytes:
+    """One strip of grey samples, in either byte order."""
+    rows, columns = values.shape
+    bits, sample_format = 8 * values.itemsize, 3 if values.dtype.kind == "f" else 1
+    tags = {256: columns, 257: rows, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: rows}
+    tags |= {279: values.nbytes, 339: sample_format}
+    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8 + values.nbytes)
+    return head + values.tobytes() + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+
+
 def test_a_constant_deep_picture_is_black(decode: Decode) -> None:
     (rendering,) = decode(saved(np.full((4, 5), 700, dtype=np.uint16)))
     assert not shown(rendering).any()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom.uid import RLELossless
+from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
 from retrieval.imaging import Decoder, DecoderUnavailable, FileRefused, Limits, sandbox
 from tests.imaging.children import is_gone, peak_of, pid_of
@@ -121,6 +122,31 @@ def test_a_decoder_that_does_not_answer_is_ended_after_its_time(small: Path) -> 
         assert time.monotonic() - began < 5
         assert is_gone(stuck, within=5)
         assert len(list(decoder.render(small))) == 1
+
+
+def test_cleaning_may_take_longer_the_more_there_is_to_clean(tmp_path: Path) -> None:
+    """An enhanced object says dozens of things of each of its frames, and all of them in one answer."""
+    path = tmp_path / "enhanced.dcm"
+    path.write_bytes(_enhanced(items=1500, elements=30))
+    with Decoder(Limits(seconds=2)) as decoder:
+        assert decoder.clean(path, uid_key="key").size > 100_000
+    limits = Limits(seconds=2)
+    assert limits.cleaning_seconds(file_bytes=0) == 2
+    assert limits.cleaning_seconds(file_bytes=2**29) == 12
+
+
+def _enhanced(*, items: int, elements: int) -> bytes:
+    """Functional groups of many frames: implicit VR does not tell that they are written as bytes, ready made."""
+    inner = Dataset()
+    inner.PlanePositionSequence = [Dataset() for _ in range(elements // 2)]
+    for item in inner.PlanePositionSequence:
+        item.ImagePositionPatient = [1, 2, 3]
+    whole = written(dataset_of(ramp(), syntax=ImplicitVRLittleEndian, PerFrameFunctionalGroupsSequence=[inner]))
+    start = whole.index(b"\x00\x52\x30\x92") + 8
+    item = whole[start : start + int.from_bytes(whole[start - 4 : start], "little")]
+    dataset = dataset_of(ramp(), syntax=ImplicitVRLittleEndian)
+    dataset.add_new("PerFrameFunctionalGroupsSequence", "OB", item * items)
+    return written(dataset)
 
 
 def test_a_decoder_has_nothing_of_our_environment_and_files(

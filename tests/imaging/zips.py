@@ -44,6 +44,12 @@ def claiming_size(path: Path, *, size: int) -> Path:
     return patched(path, central=24, local=22, value=struct.pack("<I", size))
 
 
+def hidden_bomb(path: Path, *, name: str) -> Path:
+    """Pack 20 MB by bzip2 so that they claim to be their first 1,000 bytes, checksum and all."""
+    claiming_size(zipped(path, (name, bytes(20_000_000)), how=zipfile.ZIP_BZIP2), size=1000)
+    return patched(path, central=16, local=14, value=struct.pack("<I", zlib.crc32(bytes(1000))))
+
+
 def claiming_compression(path: Path, *, method: int) -> Path:
     return patched(path, central=10, local=8, value=struct.pack("<H", method))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from retrieval.models import ImportJob, MedicalImage, ModelVersion
-from retrieval.services import jobs
+from retrieval.models import ImportJob, MedicalImage, ModelVersion, StoredFile
+from retrieval.services import checking, jobs
 from retrieval.services.checking import check_archive, remove_orphans
-from tests.services.conftest import ImportFolder, new_import_job
+from tests.services.conftest import ImportFolder, new_import_job, work_on_import
 
 
 @pytest.fixture
@@ -77,6 +77,42 @@ def test_orphans_are_found_and_removed_alone(image: MedicalImage, media: Path) -
     assert remove_orphans() == names
     assert {path for path in media.rglob("*") if path.is_file()} == before - {media / name for name in names}
     assert check_archive()["ok"] is True
+
+
+def test_an_orphan_that_an_import_needs_again_is_kept(
+    image: MedicalImage, media: Path, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an interrupted import has left, and the same import once more while it is looked for."""
+    MedicalImage.objects.all().delete()
+    StoredFile.objects.all().delete()
+    look = checking._orphans
+
+    def look_and_import() -> list[str]:
+        orphans = look()
+        assert len(orphans) == 18
+        work_on_import(new_import_job(picture_folder))
+        return orphans
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checking, "_orphans", look_and_import)
+        assert remove_orphans() == []
+    assert (MedicalImage.objects.count(), check_archive()["missing_files"]) == (6, [])
+
+
+def test_what_is_deleted_while_files_are_read_is_not_missing(
+    image: MedicalImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = checking._sha256
+
+    def read_and_delete(name: str) -> str | None:
+        for each in MedicalImage.objects.filter(pk=image.pk):
+            Path(each.original.file.path).unlink()
+            each.delete()
+            each.original.delete()
+        return read(name)
+
+    monkeypatch.setattr(checking, "_sha256", read_and_delete)
+    assert check_archive()["missing_files"] == []
 
 
 def test_files_that_are_being_written_are_no_orphans(image: MedicalImage, media: Path, picture_folder: Path) -> None:

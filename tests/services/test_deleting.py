@@ -41,6 +41,7 @@ from retrieval.services.deleting import (
 )
 from retrieval.services.indexing import create_index_job, index_batch
 from retrieval.services.searching import ask_with_image
+from tests.live_site import wait_until
 from tests.services.conftest import Answer, ImportFolder, new_import_job, work_on_import
 from tests.services.training import RECIPE
 from tests.training_rows import make_run
@@ -263,3 +264,37 @@ def test_images_that_go_while_they_are_embedded_are_passed_over(
         MedicalImage.objects.values_list("pk", flat=True)
     )
     assert (Embedding.objects.count(), IndexFailure.objects.count()) == (4, 0)
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_an_original_that_goes_while_it_is_imported_again_is_stored_anew(one: Dataset, picture_folder: Path) -> None:
+    job = new_import_job(picture_folder, dataset="two")
+
+    def import_again() -> None:
+        work_on_import(job)
+        connection.close()
+
+    thread = threading.Thread(target=import_again)
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT 1 FROM retrieval_storedfile FOR UPDATE")
+            thread.start()
+            wait_until(_somebody_waits_for_a_row, seconds=60, what="the import waits for the row")
+            cursor.execute("UPDATE retrieval_importedfile SET image_id = NULL")
+            cursor.execute("DELETE FROM retrieval_medicalimage")
+            cursor.execute("DELETE FROM retrieval_storedfile")
+            cursor.execute("COMMIT")
+    finally:
+        other.close()
+        thread.join()
+    job.refresh_from_db()
+    assert (job.status, job.accepted, StoredFile.objects.count()) == (JobStatus.DONE, 6, 6)
+    assert check_archive()["missing_files"] == []
+
+
+def _somebody_waits_for_a_row() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FOR UPDATE%'")
+        return cursor.fetchone() is not None

@@ -6,10 +6,12 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+from django.apps import apps
 from django.utils import timezone
 from PIL import Image
 from redis import Redis
@@ -215,6 +217,20 @@ def test_a_manifest_says_what_the_folders_do_not(import_folder: ImportFolder, tm
     assert (image.label, image.modality, image.body_part_examined) == ("ct_head", "CT", "HEAD")
     assert len(image.patient_key) == 64
     assert "Jane" not in image.patient_key
+
+
+def test_a_modality_is_one_word_however_it_is_written(import_folder: ImportFolder, tmp_path: Path) -> None:
+    words = ("ct", "CT", "X-Ray", "dx", "mri", "elastography")
+    files = {f"{number}.png": png(drawn_pixels(number)) for number in range(len(words))}
+    rows = "".join(f"{name},{word}\n" for name, word in zip(files, words, strict=True))
+    manifest = f"file,modality\n{rows}".encode()
+    import_folder(write_files(tmp_path / "in", files | {"manifest.csv": manifest}))
+    stored = MedicalImage.objects.order_by("pk").values_list("modality", flat=True)
+    expected = ["CT", "CT", "MRI", "X-ray", "X-ray", "elastography"]
+    assert sorted(stored) == expected
+    MedicalImage.objects.filter(modality="CT").update(modality="ct")
+    import_module("retrieval.migrations.0013_modality_words").unify(apps, None)
+    assert sorted(stored.all()) == expected
 
 
 def test_what_a_manifest_does_not_do_is_told_and_fails_nothing(import_folder: ImportFolder, tmp_path: Path) -> None:

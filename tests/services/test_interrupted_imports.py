@@ -1,6 +1,8 @@
 """An import that ends before its end: the source or the disk gives out, its worker dies or loses it."""
 
 import shutil
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,9 @@ from retrieval.services import importing, jobs
 from retrieval.storage import work_folder
 from tests.pictures import drawn_pixels, png
 from tests.services.conftest import ImportFolder, new_import_job, work_on_import
-from tests.services.imports import archive_is_whole, counts_of, write_files
+from tests.services.imports import archive_is_whole, counts_of, stored_files, write_files
+
+KINDS = ("originals", "previews", "thumbnails")
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04 and nothing more", b"no archive"])
@@ -106,6 +110,42 @@ def test_a_worker_that_lost_its_import_leaves_everything_to_the_next(
     assert MedicalImage.objects.count() == 3
     job = work_on_import(job)
     assert (job.status, *counts_of(job)) == (JobStatus.DONE, 6, 0, 0)
+    assert archive_is_whole()
+
+
+def _written() -> dict[Path, int]:
+    """The archive's files, each as written this time: a file that is written again is another one."""
+    return {path: path.stat().st_ino for kind in KINDS for path in stored_files(kind) if path.name[0] != "."}
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_an_import_that_ends_early_takes_nothing_from_another_of_the_same_files(db: None, tmp_path: Path) -> None:
+    pictures = {f"a/{number}.png": png(drawn_pixels(number)) for number in range(3)}
+    source = write_files(tmp_path / "in", pictures)
+    early, other = new_import_job(source), new_import_job(source)
+
+    def catch_up(done: int, total: int | None) -> None:
+        """With the last file written and no row of it yet, the other import does as much, and is cancelled."""
+        if done == 1:
+            _wait_until(lambda: len(_written()) == 3 * len(KINDS))
+            before = _written()
+
+            def cancel(done: int, total: int | None) -> None:
+                if done == 1:
+                    _wait_until(lambda: sum(before[path] != now for path, now in _written().items()) == 2 * len(KINDS))
+                    jobs.cancel(early)
+
+            assert work_on_import(early, progress=cancel).status == JobStatus.CANCELLED
+            assert len(_written()) == 2 * len(KINDS)
+
+    assert work_on_import(other, progress=catch_up).status == JobStatus.DONE
+    assert MedicalImage.objects.count() == 3
     assert archive_is_whole()
 
 

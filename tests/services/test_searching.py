@@ -161,7 +161,7 @@ def test_a_version_without_its_weights_fails_the_question_and_keeps_it(
     query = answer(asked(png(drawn_pixels(4))))
     assert query.status == JobStatus.FAILED
     assert "weights file" in query.reason
-    assert Path(query.upload.path).is_file()
+    assert Path(query.preview.path).is_file()
 
 
 def test_a_question_is_asked_again_from_its_preview(images: list[MedicalImage], asked: Ask, answer: Answer) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -185,6 +187,25 @@ def test_an_old_answer_of_a_retired_version_stays_and_is_not_narrowed(
     page = response.content.decode()
     assert "the model version that gave it is retired" in page
     assert len(_ranks(page)) == 6
+
+
+def test_what_nobody_works_on_is_not_waited_for(clinician: Client, ask: Ask, settings: Settings) -> None:
+    settings.QUERY_WAIT_SECONDS = 0.5
+    query = ask(clinician)
+    assert not ModelVersion.objects.exists()
+    with CaptureQueriesContext(connection) as asked:
+        assert "No model version is active" in _page(clinician, query)
+    assert len(asked) < 20
+
+
+def test_an_answer_that_comes_later_is_said_aloud(
+    clinician: Client, archive: Dataset, ask: Ask, answered: Answered
+) -> None:
+    query = ask(clinician)
+    assert 'id="answer-said" role="status"></p>' in _page(clinician, query)
+    answered(query)
+    update = clinician.get(query.get_absolute_url(), headers={"HX-Request": "true"}).content.decode()
+    assert '<span id="answer-said" hx-swap-oob="innerHTML">The answer is here.</span>' in update
 
 
 def test_a_deleted_image_keeps_its_place(clinician: Client, archive: Dataset, ask: Ask, answered: Answered) -> None:

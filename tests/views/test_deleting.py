@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from retrieval.models import Dataset, DatasetDeletion, ImportJob, JobStatus, Upload
-from retrieval.services import jobs
+from retrieval.services import deleting, jobs
 from retrieval.services.deleting import delete_dataset, request_deletion
 from retrieval.services.uploading import open_upload
 from tests.training_rows import make_evaluation, make_run, make_version
@@ -156,3 +159,58 @@ def test_reports_of_training_outlive_the_images(logged_in: LoggedIn, archive: Da
     assert evaluation.report["queries"] == 2
     for address in ("", f"evaluations/{evaluation.pk}/", f"evaluations/{evaluation.pk}/?label=hand", "compare/"):
         assert client.get(f"/training/{address}", follow=True).status_code == 200
+
+
+class _Killed(BaseException):
+    """Ends a worker in the middle of its work."""
+
+
+def _begin_to_delete(dataset: Dataset, *, user: User) -> None:
+    """Its first image goes."""
+    deletion = jobs.claim(DatasetDeletion, request_deletion(dataset=dataset, user=user).pk)
+    assert deletion is not None
+
+    def die(done: int, total: int | None) -> None:
+        raise _Killed
+
+    with pytest.raises(_Killed):
+        delete_dataset(deletion, progress=die)
+
+
+@pytest.mark.parametrize(
+    ("page", "first_query", "status"),
+    [
+        ("dataset", 'MIN("retrieval_medicalimage"."id")', 200),
+        ("image", '"retrieval_medicalimage"."uuid" = ', 404),
+        ("series", '"retrieval_medicalimage"."uuid" = ', 404),
+    ],
+)
+def test_a_page_that_is_opened_while_its_images_go_is_no_fault(
+    logged_in: LoggedIn,
+    archive: Dataset,
+    person: Callable[..., User],
+    monkeypatch: pytest.MonkeyPatch,
+    page: str,
+    first_query: str,
+    status: int,
+) -> None:
+    """Between the query that finds an image and the one that reads more of it."""
+    monkeypatch.setattr(deleting, "BATCH_IMAGES", 1)
+    client, admin = logged_in("clinician"), person("admin", name="admin")
+    image = archive.images.earliest("pk")
+    address = {
+        "dataset": archive.get_absolute_url(),
+        "image": image.get_absolute_url(),
+        "series": reverse("series_detail", args=[image.uuid]),
+    }[page]
+
+    def delete_after(execute: Any, sql: Any, params: Any, many: Any, context: Any) -> Any:
+        found = execute(sql, params, many, context)
+        if first_query in sql and not DatasetDeletion.objects.exists():
+            _begin_to_delete(archive, user=admin)
+        return found
+
+    with connection.execute_wrapper(delete_after):
+        answer = client.get(address)
+    assert answer.status_code == status
+    assert archive.images.count() == 5

@@ -108,6 +108,15 @@ def test_a_nul_in_an_address_is_the_visitors_mistake(logged_in: LoggedIn, addres
     assert b"could not be understood" in response.content
 
 
+@pytest.mark.parametrize("name", ["sessionid", "csrftoken", "messages"])
+def test_a_nul_in_a_cookie_is_the_visitors_mistake(db: None, name: str) -> None:
+    client = Client()
+    client.raise_request_exception = False
+    response = client.get("/", headers={"Cookie": f'{name}="\\000\\000\\000abcdefgh"'})
+    assert response.status_code == 400
+    assert b"could not be understood" in response.content
+
+
 @pytest.mark.parametrize("address", ["/login/", "/logout/", "/admin/login/", "/healthz", "/datasets/"])
 def test_only_the_search_page_takes_large_bodies(address: str, settings: Settings) -> None:
     """Django would write them to the disk before it asks who sends them."""

@@ -1,6 +1,7 @@
 """Held and excluded images: who sees them and where, and how people decide about them."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -8,6 +9,7 @@ from django.test import Client
 
 from retrieval.models import Dataset, ImageChange, ImportJob, IndexJob, MedicalImage, Query, StoredFile
 from retrieval.services.curation import exclude, hold, release
+from tests.services.conftest import work_on_import
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
@@ -136,6 +138,19 @@ def test_the_ticked_ones_are_released_together(logged_in: LoggedIn, images: list
     assert not MedicalImage.objects.held().exists()
 
 
+def test_a_copy_that_is_shown_elsewhere_is_named(
+    logged_in: LoggedIn, images: list[MedicalImage], picture_folder: Path
+) -> None:
+    other = Dataset.objects.create(name="Copies")
+    work_on_import(ImportJob.objects.create(dataset=other, source_path=str(picture_folder)))
+    staff = logged_in("staff")
+    page = staff.post(DECIDE, {"exclude": str(images[0].uuid)}, follow=True).content.decode()
+    assert "The same file is still shown in Copies: decide on it there too." in page
+    copy = other.images.get(original=images[0].original)
+    page = staff.post(DECIDE, {"hold": str(copy.uuid)}, follow=True).content.decode()
+    assert "still shown" not in page
+
+
 def test_excluding_is_undone_too(logged_in: LoggedIn, images: list[MedicalImage]) -> None:
     hold(images[:1], user=None)
     client, uuid = logged_in("staff"), str(images[0].uuid)
@@ -258,3 +273,10 @@ def test_a_dataset_of_which_all_is_looked_at_first(logged_in: LoggedIn) -> None:
     sent = {"name": "Ward", "description": "", "source": "", "licence": "", "review_all": "on", "_continue": "1"}
     assert client.post("/admin/retrieval/dataset/add/", sent).status_code == 302
     assert Dataset.objects.get().review_all is True
+
+
+def test_a_note_keeps_what_can_be_stored_of_it(logged_in: LoggedIn, images: list[MedicalImage]) -> None:
+    note = "a name\0 at the top"
+    response = logged_in("staff").post(DECIDE, {"exclude": str(images[0].uuid), "note": note})
+    assert response.status_code == 302
+    assert images[0].changes.latest("pk").note == "a name\ufffd at the top"

@@ -52,6 +52,38 @@ def test_staff_manage_no_people(logged_in: LoggedIn) -> None:
     assert logged_in("staff").get("/admin/auth/user/").status_code == 403
 
 
+def test_nobody_gives_more_rights_than_groups_have(
+    logged_in: LoggedIn, person: Callable[..., User], django_user_model: type[User]
+) -> None:
+    admin, owner = logged_in("admin"), django_user_model.objects.create_superuser("owner", password="correct horse")
+    one = person("clinician", name="one")
+    address = f"/admin/auth/user/{one.pk}/change/"
+    page = admin.get(address).content.decode()
+    assert 'name="groups"' in page
+    assert 'name="is_superuser"' not in page
+    answer = admin.post(address, {"username": "one", "is_active": "on", "is_superuser": "on", "user_permissions": "1"})
+    one.refresh_from_db()
+    assert (answer.status_code, one.is_superuser, one.user_permissions.count()) == (302, False, 0)
+    words = {"username": "taken", "password1": "a new one 7", "password2": "a new one 7"}
+    for page in ("change", "delete", "password"):
+        admin.post(f"/admin/auth/user/{owner.pk}/{page}/", words)
+    owner.refresh_from_db()
+    assert owner.username == "owner"
+    assert owner.check_password("correct horse")
+    admin.force_login(owner)
+    assert 'name="is_superuser"' in admin.get(address).content.decode()
+
+
+def test_everybody_changes_their_own_password(logged_in: LoggedIn, person: Callable[..., User]) -> None:
+    client = logged_in("clinician")
+    assert 'href="/password/"' in client.get("/").content.decode()
+    words = {"old_password": "wrong", "new_password1": "battery staple", "new_password2": "battery staple"}
+    assert "old password was entered incorrectly" in client.post("/password/", words).content.decode()
+    page = client.post("/password/", words | {"old_password": "correct horse"}, follow=True).content.decode()
+    assert "Your password is changed." in page
+    assert client.login(username="clinician", password="battery staple")
+
+
 def test_a_colleagues_query_does_not_exist(
     logged_in: LoggedIn, ask: Callable[..., Query], archive: Dataset, answered: Callable[[Query], Query]
 ) -> None:

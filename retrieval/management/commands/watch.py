@@ -36,7 +36,9 @@ class Command(ReportingCommand):
             raise CommandError("There is no such folder.")
         dataset, _ = Dataset.objects.get_or_create(name=name)
         try:
-            hot = HotFolder(options["folder"], dataset=dataset, settle_seconds=options["settle"])
+            hot = HotFolder(
+                options["folder"], dataset=dataset, settle_seconds=options["settle"], tell=self.stderr.write
+            )
             outcomes = list(hot.work()) if options["once"] else self._watch(hot, every=options["every"])
         except OSError as error:
             raise CommandError(f"The folder cannot be used: {error.strerror}.") from error
@@ -45,6 +47,7 @@ class Command(ReportingCommand):
             "batches": len(outcomes),
             "accepted": sum(each.accepted for each in outcomes),
             "duplicates": sum(each.duplicates for each in outcomes),
+            "staying": sorted(hot.staying),
             "refused": [
                 {"batch": each.batch, "file": path, "reason": reason}
                 for each in outcomes

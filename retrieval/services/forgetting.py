@@ -1,0 +1,65 @@
+"""The files of queries go when nobody needs them any more: they are patients' images.
+
+Whoever works on a query deletes its upload. This is for what stays behind nevertheless: of a process that was killed
+before it could, of a query that failed and was not tried again, of rows that are deleted with their person.
+"""
+
+import time
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+from django.utils import timezone
+
+from retrieval.models import JobStatus, Query
+from retrieval.models.jobs import UNFINISHED
+
+# A file is written before its row is stored.
+ON_ITS_WAY_SECONDS = 3600
+
+
+@receiver(post_delete, sender=Query)
+def remove_files_with_row(instance: Query, **signal: object) -> None:  # noqa: ARG001
+    """However the row goes: mostly with its person, whom an administrator deletes."""
+    for name in filter(None, (instance.upload.name, instance.preview.name)):
+        transaction.on_commit(partial(default_storage.delete, name))
+
+
+def remove_forgotten_uploads(folder: str) -> None:
+    """Remove the uploads that have been in a folder of queries for an hour and that no query needs."""
+    names = _old_uploads(folder)
+    # Most folders hold none, and no index leads from a name to its row.
+    if names:
+        for name in names - _needed(names):
+            default_storage.delete(name)
+
+
+def _old_uploads(folder: str) -> set[str]:
+    """With the halves of files whose writer was killed; pictures stay for as long as their rows."""
+    since = time.time() - ON_ITS_WAY_SECONDS
+    names = set()
+    with suppress(FileNotFoundError):
+        for path in Path(default_storage.path(folder)).iterdir():
+            if path.suffix and not path.name.startswith("."):
+                continue
+            # Its query may delete it at this moment.
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < since:
+                    names.add(f"{folder}/{path.name}")
+    return names
+
+
+def _needed(names: set[str]) -> set[str]:
+    """By queries that wait, however long, and for some days by those that failed: they can be tried again."""
+    long_ago = timezone.now() - timedelta(days=settings.UPLOAD_DAYS)
+    can_be_tried_again = Q(status=JobStatus.FAILED, preview="", finished_at__gte=long_ago)
+    rows = Query.objects.filter(upload__in=names)
+    rows.exclude(Q(status__in=UNFINISHED) | can_be_tried_again).update(upload="")
+    return set(rows.values_list("upload", flat=True))

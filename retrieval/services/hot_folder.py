@@ -148,7 +148,9 @@ class HotFolder:
         if refused:
             aside.mkdir(exist_ok=True)
             is_in_done = IS_IN_DONE.format(done=done.relative_to(self.root))
-            stay = {path for path in refused if not _moved(batch / path, to=aside / path)}
+            # Names that lead out of an archive are refused with it, and name no file of this batch.
+            own = [path for path in refused if ".." not in Path(path).parts]
+            stay = {path for path in own if not _moved(batch / path, to=aside / path)}
             lines = [f"{path}: {why} {is_in_done if path in stay else ''}".rstrip() for path, why in refused.items()]
             (aside / REASONS).write_text("".join(f"{line}\n" for line in lines), errors="replace")
         if not any(path.is_symlink() or not path.is_dir() for path in batch.rglob("*")):

@@ -80,6 +80,16 @@ def test_a_manifest_that_cannot_be_read_says_what_to_do(manage: Manage, tmp_path
     assert not MedicalImage.objects.exists()
 
 
+def test_names_that_lead_out_of_an_archive_move_nothing(manage: Manage, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "sent.zip", "w") as archive:
+        archive.writestr("a.png", png(drawn_pixels(1)))
+        archive.writestr("..", b"x")
+    _, report = manage("watch", tmp_path, "--name", "inbox", "--settle", 0, "--once")
+    assert (report["accepted"], len(report["refused"])) == (1, 1)
+    assert files_below(tmp_path) == {"done/sent.zip", "refused/reasons.txt"}
+    assert "could not be moved" not in next(tmp_path.glob("refused/*/reasons.txt")).read_text()
+
+
 def test_an_archive_that_cannot_be_read_is_refused_as_a_whole(manage: Manage, tmp_path: Path) -> None:
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and nothing more")
     _, report = manage("watch", tmp_path, "--name", "inbox", "--settle", 0, "--once")

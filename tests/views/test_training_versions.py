@@ -238,6 +238,19 @@ def test_two_versions_stand_side_by_side(
     assert "P@20 of 1 test image fell." in page
 
 
+def test_what_a_perfect_ranking_would_reach_stands_beside_the_figures(
+    logged_in: LoggedIn, run: TrainingRun, candidate: ModelVersion, active_version: ModelVersion
+) -> None:
+    client = logged_in("staff")
+    pages = "/training/compare/", f"/training/runs/{run.pk}/"
+    assert not any("a perfect ranking" in _text(client.get(page).content) for page in pages)
+    for evaluation in Evaluation.objects.all():
+        evaluation.report["best_p_at_20"] = 0.25
+        evaluation.save()
+    sentence = "fewer than 20 images in this gallery: a perfect ranking would reach a P@20 of 0.250."
+    assert all(sentence in _text(client.get(page).content) for page in pages)
+
+
 def test_accuracies_of_two_kinds_are_not_subtracted(
     logged_in: LoggedIn, candidate: ModelVersion, active_version: ModelVersion
 ) -> None:

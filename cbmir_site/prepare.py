@@ -7,11 +7,26 @@ import os
 import sys
 
 import django
+from django.core.exceptions import ImproperlyConfigured
 
 
-def main() -> None:
+def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cbmir_site.settings")
-    django.setup()
+    from retrieval.network.errors import NetworkError
+
+    try:
+        django.setup()
+        _prepare()
+    except ImproperlyConfigured as error:
+        say(str(error))
+        return 1
+    except NetworkError as error:
+        say(f"  {error.reason} CBMIR_ARCHITECTURE and CBMIR_WEIGHTS say which network and which weights are taken.")
+        return 1
+    return 0
+
+
+def _prepare() -> None:
     from django.conf import settings
     from django.core.management import call_command
 
@@ -36,4 +51,4 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,12 +2,11 @@
 
 from datetime import timedelta
 
-import environ
-
 from cbmir_site.administration import UNFOLD as UNFOLD
+from cbmir_site.environment import Environment
 from cbmir_site.paths import BASE_DIR, data_dir, secret
 
-env = environ.Env()
+env = Environment()
 DATA_DIR = data_dir()
 
 SITE_NAME = "CBMIR"

@@ -83,3 +83,44 @@ def test_a_port_that_is_roots_is_refused_in_a_sentence(nobody: None, monkeypatch
     if port < 1:
         pytest.skip("this machine keeps no port for root")
     assert run._why_not(port) == f"Port {port} is kept for root. Choose one from 1024 on: PORT=8000 make run"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("CBMIR_DEIDENTIFY_ORIGINALS", "yess", "CBMIR_DEIDENTIFY_ORIGINALS is 1 or 0, not 'yess'."),
+        ("CBMIR_UPLOAD_DAYS", "a week", "CBMIR_UPLOAD_DAYS is a number, not 'a week'."),
+    ],
+)
+def test_a_setting_that_says_nothing_is_refused_in_a_sentence(
+    name: str, value: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert _settings("DEBUG").returncode == 1
+    preparing = subprocess.run([sys.executable, "-m", "cbmir_site.prepare"], cwd=ROOT, check=False)
+    assert preparing.returncode == 1
+    assert capfd.readouterr().err.splitlines()[-1] == f"cbmir: {sentence}"
+
+
+def test_an_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CBMIR_DEIDENTIFY_ORIGINALS", "CBMIR_REVIEW_BURNED_IN", "CBMIR_QUERY_MAX_BYTES", "LOG_LEVEL"):
+        monkeypatch.setenv(name, "")
+    names = "DEIDENTIFY_ORIGINALS", "REVIEW_BURNED_IN", "QUERY_MAX_BYTES"
+    assert _settings(*names).stdout.split() == ["True", "True", str(200 * 2**20)]
+
+
+@pytest.mark.parametrize("value", ["0", "no", "Off", "FALSE"])
+def test_a_switch_is_off_only_where_it_says_so(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CBMIR_REVIEW_BURNED_IN", value)
+    assert _settings("REVIEW_BURNED_IN").stdout.split() == ["False"]
+
+
+def test_a_key_may_begin_with_a_dollar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CBMIR_HASH_KEY", "$HOME and $more")
+    assert _settings("HASH_KEY").stdout == "$HOME and $more\n"
+
+
+def _settings(*names: str) -> "subprocess.CompletedProcess[str]":
+    """Print these settings in a process of its own: they are read once in each."""
+    code = f"from cbmir_site import settings\nfor name in {names}: print(getattr(settings, name))"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -20,6 +20,7 @@ from retrieval.services.indexing import index_batch
 from retrieval.services.quality import check_quality
 from retrieval.services.searching import answer_query, warm_up
 from retrieval.services.uploading import remove_old_uploads
+from retrieval.services.versions import delete_embeddings_of_retired
 from retrieval.storage import remove_abandoned_uploads
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def _sweep_forever() -> None:
             remove_abandoned_uploads()
             remove_old_uploads()
             remove_forgotten_uploads(folder)
+            delete_embeddings_of_retired()
         except (Error, OSError) as error:
             logger.warning("not swept, trying again: %s", error)
         finally:

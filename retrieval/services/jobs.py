@@ -88,11 +88,16 @@ def stop_if_cancelled(job: Job) -> None:
         raise JobCancelled
 
 
-def cancel(job: Job) -> None:
-    """Give a waiting job up at once, a running one as soon as its worker looks; a finished one stays as it is."""
+def cancel(job: Job) -> bool:
+    """Give a waiting job up at once, a running one as soon as its worker looks; a finished one stays as it is.
+
+    Returns whether it was given up at once.
+    """
     rows = type(job).objects.filter(pk=job.pk)
-    if not rows.filter(status=JobStatus.QUEUED).update(status=JobStatus.CANCELLED, finished_at=timezone.now()):
-        rows.filter(status=JobStatus.RUNNING).update(cancel_requested=True)
+    if rows.filter(status=JobStatus.QUEUED).update(status=JobStatus.CANCELLED, finished_at=timezone.now()):
+        return True
+    rows.filter(status=JobStatus.RUNNING).update(cancel_requested=True)
+    return False
 
 
 def finish(job: Job, **results: object) -> None:

@@ -245,19 +245,28 @@ def version_to_roll_back_to() -> ModelVersion | None:
     return ModelVersion.objects.last_active_before()
 
 
-def roll_back() -> ModelVersion:
-    """Switch back to the version that was active before, in one step, and return it. Raises VersionRefused."""
+def roll_back(*, agreed: tuple[str, str] | None = None) -> ModelVersion:
+    """Switch back to the version that was active before, in one step, and return it. Raises VersionRefused.
+
+    `agreed` are the numbers of the active version and of the one to go back to, as somebody was shown them: with others
+    by now it raises SwitchedMeanwhile, since going back once more would undo what another person has just done.
+    """
     version = version_to_roll_back_to()
     if version is None:
         raise NothingToRollBackTo
     _check_weights(version)
     with transaction.atomic():
         rows = _locked_versions()
-        if version_to_roll_back_to() != version:
+        if version_to_roll_back_to() != version or (agreed and agreed != _numbers(rows, to=version)):
             raise SwitchedMeanwhile
         _switch(rows, to=version)
     version.refresh_from_db()
     return version
+
+
+def _numbers(rows: dict[int, ModelVersion], *, to: ModelVersion) -> tuple[str, str]:
+    active = next((str(row.number) for row in rows.values() if row.status == ModelVersion.Status.ACTIVE), "")
+    return active, str(to.number)
 
 
 def _check_weights(version: ModelVersion) -> None:
@@ -299,8 +308,8 @@ def _refuse_missing(version: ModelVersion, *, rows: dict[int, ModelVersion]) -> 
 def retire_model_version(version: ModelVersion) -> None:
     """Give a version up for good: its file, its embeddings and what waits to be embedded by it. Its row stays.
 
-    Raises VersionInUse for the active one, ModelVersion.DoesNotExist. May be interrupted: the next call deletes the
-    embeddings that are left, and check_archive names a file that is left.
+    Raises VersionInUse for the active one, ModelVersion.DoesNotExist. May be interrupted: workers delete the embeddings
+    that are left, and check_archive names a file that is left.
     """
     # Durable: what is deleted afterwards must not come back by a rollback of the row alone.
     with transaction.atomic(durable=True):
@@ -320,6 +329,18 @@ def retire_model_version(version: ModelVersion) -> None:
 
 
 def _delete_embeddings(version: ModelVersion) -> None:
+    while _delete_some_embeddings(version):
+        pass
+
+
+def _delete_some_embeddings(version: ModelVersion) -> bool:
+    """Whether there were any."""
     embeddings = Embedding.objects.of(version)
-    while some := list(embeddings.values_list("pk", flat=True)[:DELETED_AT_ONCE]):
-        embeddings.filter(pk__in=some).delete()
+    some = list(embeddings.values_list("pk", flat=True)[:DELETED_AT_ONCE])
+    return bool(embeddings.filter(pk__in=some).delete()[0])
+
+
+def delete_embeddings_of_retired() -> None:
+    """Some of what interrupted retirements have left."""
+    for version in ModelVersion.objects.filter(status=ModelVersion.Status.RETIRED):
+        _delete_some_embeddings(version)

@@ -22,9 +22,9 @@ def put_into_service(version: ModelVersion) -> ModelVersion | None:
     return before
 
 
-def go_back() -> ModelVersion:
-    """Activate the version before and return it. Raises VersionRefused."""
-    version = roll_back()
+def go_back(*, agreed: tuple[str, str]) -> ModelVersion:
+    """Activate the version before and return it. Raises as roll_back does."""
+    version = roll_back(agreed=agreed)
     have_missing_embedded(version)
     return version
 

@@ -21,8 +21,10 @@ def run_folder(run: TrainingRun) -> Path:
 
 def cancel_run(run: TrainingRun) -> None:
     """Cancel it: at once where no trainer works on it, else as soon as its trainer looks."""
-    jobs.cancel(run)
-    clean_up(run)
+    # One that had ended was cleaned up after: what it made may have been put into service and out of it since.
+    if jobs.cancel(run):
+        clean_up(run)
+    run.refresh_from_db()
 
 
 def clean_up(run: TrainingRun) -> None:

@@ -32,6 +32,8 @@ def spoken_reasons() -> Iterator[None]:
         raise JobFailed(error.reason) from error
     except TrainingDiverged as error:
         raise JobFailed(str(error)) from error
+    except MemoryError as error:
+        raise JobFailed(NO_MEMORY) from error
     except RuntimeError as error:
         if not _is_of_memory(error):
             raise

@@ -18,6 +18,7 @@ from training.models import TrainingRun
 # Training, validation and test each need one.
 LEAST_IMAGES = 3
 ANOTHER_RUNS = "Training run {pk} is not finished yet, and one runs at a time. Wait for it, or cancel it."
+CAME_BETWEEN = "Another run ended, or a dataset was deleted, at this moment. Start the run again."
 BEING_DELETED = "One of the datasets is being deleted. Choose others."
 VERSION, FILE = "version:", "file:"
 # Networks whose layers VGG16's weights fit.
@@ -27,6 +28,14 @@ WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt")
 
 class RunRefused(Exception):
     """The run cannot begin; the message says why, in words for people."""
+
+
+class AnotherRunUnfinished(RunRefused):
+    """One runs at a time, and `run` is not finished."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        super().__init__(ANOTHER_RUNS.format(pk=run.pk))
+        self.run = run
 
 
 def weights_folder() -> Path:
@@ -106,9 +115,7 @@ def start_run(
                 jobs.enqueue(run)
     except IntegrityError as error:
         other = unfinished_run()
-        if other is None:
-            raise
-        raise RunRefused(ANOTHER_RUNS.format(pk=other.pk)) from error
+        raise (AnotherRunUnfinished(other) if other else RunRefused(CAME_BETWEEN)) from error
     return run
 
 

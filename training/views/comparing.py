@@ -79,7 +79,7 @@ def _differences(versions: Versions, *, run: TrainingRun | None) -> dict[str, An
     """The figures of both, and what changed between them; nothing until both are judged on the same images."""
     if run is None or len(versions) != 2 or versions[0] == versions[1]:
         return {}
-    before, after = next((pair for pair in comparable(*versions) if pair[0].run_id == run.pk), (None, None))
+    before, after = next(comparable(*versions, run=run), (None, None))
     if before is None or after is None:
         return {}
     images = image_differences(before, after)

@@ -62,7 +62,7 @@ def version_roll_back(request: HttpRequest) -> HttpResponse:
 
 def _roll_back(request: HttpRequest) -> HttpResponse:
     try:
-        version = go_back()
+        version = go_back(agreed=(request.POST.get("active", ""), request.POST.get("to", "")))
     except VersionRefused as refused:
         messages.error(request, str(refused))
     else:

@@ -1,5 +1,5 @@
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from training.models import TrainingRun
 from training.results import result_of
 from training.services.ending import clean_up
 from training.services.running import train_run
-from training.services.starting import RunRefused, complete_recipe, start_run, unfinished_run
+from training.services.starting import AnotherRunUnfinished, RunRefused, complete_recipe, start_run
 from training.services.words import lines_of_report
 
 # Options that set the recipe's field of the same name: type, metavar or choices, help.
@@ -63,7 +63,7 @@ class Command(ReportingCommand):
         for name, choices in CHOICES.items():
             parser.add_argument(f"--{name}", choices=choices, help=_begins_with(name))
         text = f"mirror images left to right at random; {_begins_with('flips')}"
-        parser.add_argument("--flips", action="store_const", const=True, help=text)
+        parser.add_argument("--flips", action=BooleanOptionalAction, help=text)
 
     def work(self, options: dict[str, Any]) -> dict[str, Any]:
         run = self._claimed(options)
@@ -97,13 +97,11 @@ class Command(ReportingCommand):
                 caffe_preprocessing=options["caffe"],
                 publish=False,
             )
-        except RunRefused as error:
-            other = unfinished_run()
-            if other is None:
-                raise CommandError(str(error)) from error
+        except AnotherRunUnfinished as unfinished:
             complete = complete_recipe(recipe, weights=weights).to_dict()
-            asked = (set(chosen), weights, complete, options["caffe"])
-            run = self._left_behind(other, asked=asked)
+            run = self._left_behind(unfinished.run, asked=(set(chosen), weights, complete, options["caffe"]))
+        except RunRefused as error:
+            raise CommandError(str(error)) from error
         claimed = jobs.claim(TrainingRun, run.pk)
         if claimed is None:
             raise CommandError(ANOTHER.format(pk=run.pk))

@@ -1,4 +1,4 @@
-# setup, run, test, check, bench: see README.md. Needs Python 3.11 or newer and make.
+# setup, run, test, check, bench: see README.md and CONTRIBUTING.md. Needs Python 3.11 or newer and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -14,10 +14,16 @@ class Command(ReportingCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--architecture", default="published", choices=["published", "vgg16", "narrow"])
-        parser.add_argument("--weights", default="imagenet", help="imagenet, none, or a safetensors or PyTorch file")
+        parser.add_argument(
+            "--architecture",
+            default="published",
+            choices=["published", "vgg16", "narrow"],
+            help="the network; default published. There are no ImageNet weights of narrow",
+        )
+        text = "imagenet, none, or a safetensors or PyTorch file; default imagenet"
+        parser.add_argument("--weights", default="imagenet", help=text)
         parser.add_argument("--caffe", action="store_true", help="the file's weights expect BGR in 0..255")
-        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--seed", type=int, default=0, help="of random weights and of the projection; default 0")
         parser.add_argument("--activate", action="store_true", help="and put it into service")
 
     def work(self, options: dict[str, Any]) -> dict[str, Any]:

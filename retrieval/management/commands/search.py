@@ -27,8 +27,8 @@ class Command(ReportingCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("file", type=Path)
-        parser.add_argument("--k", type=int, default=TOP_K, help=f"how many (1 to {K_MAX})")
+        parser.add_argument("file", type=Path, help="the image to search with: PNG, JPEG, TIFF or DICOM")
+        parser.add_argument("--k", type=int, default=TOP_K, help=f"how many images (1 to {K_MAX}); default {TOP_K}")
         for name in ("dataset", "modality", "label"):
             parser.add_argument(f"--{name}", default="", help=f"only images of this {name}")
 

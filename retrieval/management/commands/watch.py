@@ -17,15 +17,17 @@ WAIT_AFTER_FAILURE_SECONDS = 60
 class Command(ReportingCommand):
     help = (
         "Watch a folder: what scanners or scripts drop into it is imported, and moved to `done` or `refused` in it. "
-        "Stop it with Ctrl+C or SIGTERM; started again, it goes on with what was interrupted."
+        "Ctrl-C ends it with the report, SIGTERM without; started again, it goes on with what was interrupted."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
         parser.add_argument("folder", type=Path, help="files, zips and folders that lie in it are imported")
         parser.add_argument("--name", required=True, help="the dataset that they go into, made if it does not exist")
-        parser.add_argument("--settle", type=float, default=10, metavar="SECONDS", help="unchanged for; 10")
-        parser.add_argument("--every", type=float, default=5, metavar="SECONDS", help="between two looks; 5")
+        text = "import what has not changed for so long; default 10"
+        parser.add_argument("--settle", type=float, default=10, metavar="SECONDS", help=text)
+        text = "look into the folder so often; default every 5"
+        parser.add_argument("--every", type=float, default=5, metavar="SECONDS", help=text)
         parser.add_argument("--once", action="store_true", help="import what lies there, and end")
 
     def work(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +58,7 @@ class Command(ReportingCommand):
         }
 
     def _watch(self, hot: HotFolder, *, every: float) -> list[Outcome]:
-        """Until Ctrl+C; what was imported is told at once. A failure that may pass is waited for."""
+        """Until Ctrl-C; what was imported is told at once. A failure that may pass is waited for."""
         outcomes: list[Outcome] = []
         try:
             while True:

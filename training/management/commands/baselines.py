@@ -15,11 +15,14 @@ class Command(ReportingCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--dataset", required=True, metavar="NAME")
-        parser.add_argument("--weights", default="imagenet", help="of the frozen features: imagenet, none, or a file")
+        text = "the dataset that is divided, and on whose test part they are judged"
+        parser.add_argument("--dataset", required=True, metavar="NAME", help=text)
+        text = "of the frozen features: imagenet, none, or a file; default imagenet"
+        parser.add_argument("--weights", default="imagenet", help=text)
         parser.add_argument("--caffe", action="store_true", help="the file's weights expect BGR in 0..255")
-        parser.add_argument("--architecture", default="published", choices=list(ARCHITECTURES))
-        parser.add_argument("--seed", type=int, default=0)
+        text = "of the frozen features; default published"
+        parser.add_argument("--architecture", default="published", choices=list(ARCHITECTURES), help=text)
+        parser.add_argument("--seed", type=int, default=0, help="of the split and the random weights; default 0")
 
     def work(self, options: dict[str, Any]) -> dict[str, Any]:
         from retrieval.network.errors import NetworkError

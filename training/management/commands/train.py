@@ -44,13 +44,20 @@ class Command(ReportingCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--dataset", action="append", required=True, metavar="NAME", help="again for more")
+        text = "the dataset to learn from; again for more"
+        parser.add_argument("--dataset", action="append", required=True, metavar="NAME", help=text)
         parser.add_argument(
-            "--weights", default="imagenet", help="imagenet, none, version:N, or a safetensors or PyTorch file"
+            "--weights",
+            default="imagenet",
+            help="to begin with: imagenet, none, version:N, or a safetensors or PyTorch file; default imagenet",
         )
         parser.add_argument("--caffe", action="store_true", help="the file's weights expect BGR in 0..255")
         parser.add_argument(
-            "--freeze-blocks", dest="frozen_blocks", type=int, choices=range(BLOCKS + 1), help="3, without weights 0"
+            "--freeze-blocks",
+            dest="frozen_blocks",
+            type=int,
+            choices=range(BLOCKS + 1),
+            help="so many of the first blocks keep the weights they begin with; default 3, with --weights none 0",
         )
         parser.add_argument(
             "--recipe",

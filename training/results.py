@@ -68,7 +68,7 @@ def evaluation_of(version: ModelVersion, *, run: TrainingRun) -> Evaluation | No
 def comparable(
     one: ModelVersion, other: ModelVersion, *, run: TrainingRun | None = None
 ) -> Iterator[tuple[Evaluation, Evaluation]]:
-    """Finished evaluations of both on the same images, the newest such pair of each run, or of one; newest run first."""
+    """Finished evaluations of both on the same images, the newest pair of each run, or of one; newest run first."""
     finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False).order_by("run_id", "pk")
     finished = (finished.filter(run=run) if run else finished).select_related("model_version", "run")
     theirs = {(each.run_id, each.image_count): each for each in finished.filter(model_version=other)}

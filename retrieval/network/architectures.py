@@ -27,6 +27,18 @@ class Architecture:
         """Width of the last hidden dense layer: the number of features of an image."""
         return self.dense[-1]
 
+    def convolutions(self, *, blocks: int) -> dict[str, tuple[int, ...]]:
+        """Names and weight shapes of the convolutions of the first blocks, from input to output."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        index, into = 0, 3
+        for block in self.blocks[:blocks]:
+            for width in block:
+                shapes[f"features.{index}"] = (width, into, KERNEL_SIDE, KERNEL_SIDE)
+                # A ReLU follows each, and a max-pool each block.
+                index, into = index + 2, width
+            index += 1
+        return shapes
+
     def weight_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the weights from input to output, without the last layer, which has a row for each class."""
         convolutions = [width for block in self.blocks for width in block]

@@ -1,6 +1,7 @@
 """What a file of tensors says of itself in its first bytes. Free of torch: any process may ask."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,19 +21,26 @@ def is_pytorch(path: Path) -> bool:
     return head.startswith(_ZIP) or (head.startswith(b"\x80") and not head.endswith(b"{"))
 
 
-def check_fit(path: Path, *, architecture: str) -> None:
-    """Raise WeightsRefused where the file is no safetensors file, or none of its tensors has a shape of the network.
+def check_fit(path: Path, *, architecture: str, frozen_blocks: int) -> None:
+    """Raise WeightsRefused where the file is no safetensors file, none of its tensors has a shape of the network, or
+    not all that frozen blocks need are there.
 
     A PyTorch file tells its shapes only when torch opens it: it passes, under a name of its own.
     """
     if is_pytorch(path) and path.suffix != ".safetensors":
         return
-    shapes = _safetensors_shapes(path)
-    if not shapes & set(ARCHITECTURES[architecture].weight_shapes()):
+    network, shapes = ARCHITECTURES[architecture], _safetensors_shapes(path)
+    if not set(shapes) & set(network.weight_shapes()):
         raise WeightsRefused(f"Nothing in {path.name} fits the network {architecture!r}: choose other weights.")
+    convolutions = network.convolutions(blocks=frozen_blocks)
+    if Counter(shape for name, shape in convolutions.items() if name not in network.added) - Counter(shapes):
+        raise WeightsRefused(
+            f"The first {frozen_blocks} blocks cannot be frozen: {path.name} does not hold all of their layers. Freeze "
+            "fewer blocks, or choose other weights."
+        )
 
 
-def _safetensors_shapes(path: Path) -> set[tuple[int, ...]]:
+def _safetensors_shapes(path: Path) -> list[tuple[int, ...]]:
     """From the header (safetensors' description of its format): a little-endian length, then names and shapes."""
     length = int.from_bytes(_first_bytes(path, count=_LENGTH_BYTES), "little")
     try:
@@ -45,7 +53,7 @@ def _safetensors_shapes(path: Path) -> set[tuple[int, ...]]:
         # The tensors follow the header without a gap, to the end of the file.
         if tensors and path.stat().st_size != _LENGTH_BYTES + length + max(each["data_offsets"][1] for each in tensors):
             raise ValueError(length)
-        return {tuple(each["shape"]) for each in tensors}
+        return [tuple(each["shape"]) for each in tensors]
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise WeightsRefused(f"{path.name} is not a complete safetensors file.") from error
 

@@ -58,7 +58,7 @@ def test_what_comes_while_questions_are_read_is_searched_too(
 def test_what_comes_while_questions_are_asked_is_passed_over(indexed: ModelVersion, dataset: Dataset) -> None:
     vectors = vectors_of(indexed)
     numbers = {image.pk: number for number, image in enumerate(MedicalImage.objects.order_by("pk"))}
-    questions = [_Question(label="across", vector=vector, raw=vector) for vector in vectors[:3]]
+    questions = [_Question(label="across", vector=vector, classified="") for vector in vectors[:3]]
     before = _neighbours(questions, version=indexed, numbers=numbers)
     add_twins(indexed, label="across")
     after = _neighbours(questions, version=indexed, numbers=numbers)
@@ -70,7 +70,7 @@ def test_what_comes_while_questions_are_asked_is_passed_over(indexed: ModelVersi
 def test_what_goes_while_questions_are_asked_shortens_the_answers(indexed: ModelVersion, dataset: Dataset) -> None:
     images = list(MedicalImage.objects.order_by("pk"))
     numbers = {image.pk: number for number, image in enumerate(images)}
-    question = _Question(label="across", vector=(vector := vectors_of(indexed)[0]), raw=vector)
+    question = _Question(label="across", vector=vectors_of(indexed)[0], classified="")
     Embedding.objects.filter(image__in=images[15:]).delete()
     add_twins(indexed, label="upright")
     assert set(_neighbours([question], version=indexed, numbers=numbers).indices[0]) == set(range(15))
@@ -86,3 +86,12 @@ def test_a_version_that_is_retired_meanwhile_has_nothing_to_answer_with(
 
     with pytest.raises(jobs.JobFailed, match="has no embeddings of labelled images"):
         judge_folder(indexed, folder=elsewhere, progress=on_progress)
+
+
+def test_a_folder_with_nothing_to_ask_says_why(indexed: ModelVersion, tmp_path: Path) -> None:
+    folder = tmp_path / "asked"
+    (folder / "across").mkdir(parents=True)
+    (folder / "across" / "1.png").write_bytes(b"\x89PNG broken")
+    (folder / "loose.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(jobs.JobFailed, match="1 of its files are no readable images, 1 have no class, 0 are in the"):
+        judge_folder(indexed, folder=folder)

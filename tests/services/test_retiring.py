@@ -19,6 +19,7 @@ from retrieval.services.versions import (
     VersionRetired,
     activate_model_version,
     create_model_version,
+    delete_embeddings_of_retired,
     load_embedder,
     retire_model_version,
 )
@@ -87,15 +88,16 @@ def test_many_versions_can_be_retired_but_two_never_share_a_file(active_version:
         ModelVersion.objects.filter(pk=third.pk).update(weights=active_version.weights.name)
 
 
-def test_what_an_interruption_left_is_finished_by_the_next_try(
-    active_version: ModelVersion, other: ModelVersion
+@pytest.mark.parametrize("finish", [retire_model_version, lambda _: delete_embeddings_of_retired()])
+def test_what_an_interruption_left_is_finished_by_the_next_try_or_a_worker(
+    active_version: ModelVersion, other: ModelVersion, finish: Callable[[ModelVersion], None]
 ) -> None:
     path, name = Path(other.weights.path), other.weights.name
     # As a process leaves it that is killed between its transaction and its clearing up.
     ModelVersion.objects.filter(pk=other.pk).update(status="retired", weights="")
     os.utime(path, (time.time() - 3600,) * 2)
     assert check_archive()["orphan_files"] == [name]
-    retire_model_version(other)
+    finish(other)
     assert (_embeddings(other), _embeddings(active_version)) == (0, 6)
     assert remove_orphans() == [name]
     assert check_archive()["ok"] is True

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from threading import Timer
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 from torch.utils.data import DataLoader
 
 from retrieval.models import JobStatus, ModelVersion
 from retrieval.services import jobs
+from retrieval.services.versions import activate_model_version
 from tests.services.training import work
 from training.models import TrainingRun
 from training.services import running
@@ -75,6 +77,25 @@ def test_cancelling_a_run_that_waits_for_its_next_attempt_leaves_nothing(
     assert run.status == JobStatus.CANCELLED
     assert [version.status for version in ModelVersion.objects.all()] == ["retired"]
     assert not run_folder(run).exists()
+
+
+def test_cancelling_once_more_takes_away_nothing_that_has_served(
+    start: Callable[..., TrainingRun], active_version: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = killed_while_it_was_judged(start, monkeypatch)
+    run.refresh_from_db()
+    assert run.model_version is not None
+    activate_model_version(run.model_version)
+    cancel_run(run)
+    activate_model_version(active_version)
+    cancel_run(run)
+    run.model_version.refresh_from_db()
+    assert (run.status, run.model_version.status) == (JobStatus.CANCELLED, "ready")
+
+
+def test_memory_that_numpy_lacks_is_a_lack_of_memory() -> None:
+    with pytest.raises(jobs.JobFailed, match=NO_MEMORY), spoken_reasons():
+        np.zeros(2**50)
 
 
 def test_checkpoints_stay_until_the_end_is_stored(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -74,7 +75,11 @@ def test_blocks_that_the_weights_do_not_fill_cannot_be_frozen(
     tensors = load_file(active_version.weights.path)
     first = {name.removeprefix("network."): each for name, each in tensors.items() if "features.0." in name}
     save_file(first, tmp_path / "first.safetensors")
-    run = work(start(weights=str(tmp_path / "first.safetensors"), frozen_blocks=1))
+    with pytest.raises(RunRefused, match=r"The first 1 blocks cannot be frozen: first\.safetensors"):
+        start(weights=str(tmp_path / "first.safetensors"), frozen_blocks=1)
+    # What only torch can read.
+    torch.save(first, tmp_path / "first.pth")
+    run = work(start(weights=str(tmp_path / "first.pth"), frozen_blocks=1))
     assert run.status == JobStatus.FAILED
     assert "first 1 blocks cannot be frozen" in run.reason
 

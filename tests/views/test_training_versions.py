@@ -109,7 +109,7 @@ def test_what_a_version_lacks_is_embedded_once_it_serves(
     client.post("/training/versions/7/activate/")
     assert queued(candidate) == []
     active_version.embeddings.all()[0].delete()
-    client.post("/training/versions/roll-back/")
+    client.post("/training/versions/roll-back/", {"active": 7, "to": active_version.number})
     assert queued(active_version) == [*before, 1]
     for embedding in candidate.embeddings.all()[:2]:
         embedding.delete()
@@ -182,8 +182,14 @@ def test_rolling_back_says_what_it_does_and_does_it(
     assert f"6 of 6 images are indexed for version {former}" in question
     assert "Version 7 stays ready" in question
     assert _active() == 7
-    page = _text(client.post("/training/versions/roll-back/", follow=True).content)
+    response = client.get("/training/versions/roll-back/")
+    shown = dict(re.findall(r'<input type="hidden" name="(active|to)" value="(\d+)">', response.content.decode()))
+    page = _text(client.post("/training/versions/roll-back/", shown, follow=True).content)
     assert f"Version {former} is active again." in page
+    assert _active() == former
+    # Somebody else had the same question open: once more would put the version back into service that failed.
+    page = _text(client.post("/training/versions/roll-back/", shown, follow=True).content)
+    assert "Somebody else has just changed the model versions" in page
     assert _active() == former
 
 

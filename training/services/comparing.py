@@ -18,7 +18,8 @@ from training.learning import baselines
 from training.learning.judging import compute_features
 from training.learning.metrics import Judgement
 from training.learning.recipe import BLOCKS
-from training.services.images import divide
+from training.services.images import divide, sample
+from training.services.judging import MOST_GALLERY, MOST_QUERIES
 from training.services.starting import weights_path
 
 T = TypeVar("T")
@@ -27,12 +28,13 @@ _DECODERS = 2
 
 
 class Comparison:
-    """The baselines on one dataset, divided as a training run with the same seed divides it."""
+    """The baselines on one dataset, divided, and sampled where it is large, as for a training run of the same seed."""
 
     def __init__(self, dataset: Dataset, *, seed: int) -> None:
         (images, split), _ = divide(dataset.images.shown(), seed=seed)
-        self._gallery = [images[row] for row in np.sort(np.concatenate([split.train, split.validation]))]
-        self._queries = [images[row] for row in split.test]
+        gallery = np.sort(np.concatenate([split.train, split.validation]))
+        self._gallery = [images[row] for row in sample(gallery.tolist(), most=MOST_GALLERY)]
+        self._queries = [images[row] for row in sample(split.test.tolist(), most=MOST_QUERIES)]
         self._seed = seed
 
     def judgements(self, *, architecture: str, weights: str, caffe: bool) -> Iterator[tuple[str, Judgement]]:

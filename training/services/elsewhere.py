@@ -21,16 +21,19 @@ from training.services.reading import Reader
 _AT_ONCE = 64
 NOTHING_INDEXED = "Version {number} has no embeddings of labelled images: `manage.py index` makes them."
 NOTHING_TO_ASK = (
-    "There is nothing to ask with in this folder: no image with a class that is not in the archive already. The class "
-    "is the name of the folder that an image lies in, or stands in a manifest.csv."
+    "There is nothing to ask with in this folder: {refused} of its files are no readable images, {unlabelled} have no "
+    "class, {already_in_archive} are in the archive already. The class is the name of the folder that an image lies "
+    "in, or stands in a manifest.csv."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
+    """`vector` (512,) float32. The features themselves, eight times as long, are not kept."""
+
     label: str
     vector: np.ndarray
-    raw: np.ndarray
+    classified: str
 
 
 @dataclass(kw_only=True)
@@ -50,7 +53,7 @@ def judge_folder(version: ModelVersion, *, folder: Path, progress: jobs.Progress
     reader = Reader(version)
     questions = list(_questions(folder, reader=reader, left_out=left_out, progress=progress))
     if not questions:
-        raise jobs.JobFailed(NOTHING_TO_ASK)
+        raise jobs.JobFailed(NOTHING_TO_ASK.format(**vars(left_out)))
     # Now that they are embedded, which may have taken hours: images may have come and gone.
     report = _report(questions, version=version, gallery=_gallery(version), reader=reader)
     report["left_out"] = vars(left_out)
@@ -108,8 +111,9 @@ def _previews(folder: Path, *, left_out: _LeftOut, progress: jobs.Progress) -> I
 def _embedded(waiting: list[tuple[str, bytes]], *, reader: Reader, left_out: _LeftOut) -> Iterator[_Question]:
     seen = reader.see([preview for _, preview in waiting])
     left_out.refused += len(waiting) - len(seen.features.rows)
-    for row, vector, raw in zip(seen.features.rows, seen.embeddings, seen.features.raw, strict=True):
-        yield _Question(label=waiting[row][0], vector=vector, raw=raw)
+    classified = reader.classified(seen.features.raw)
+    for row, vector, guess in zip(seen.features.rows, seen.embeddings, classified, strict=True):
+        yield _Question(label=waiting[row][0], vector=vector, classified=guess)
 
 
 def _report(
@@ -123,7 +127,7 @@ def _report(
     unknown = unknown_classes(query_labels=asked, gallery_labels=labels, neighbours=neighbours)
     known = np.flatnonzero(unknown.is_known)
     predicted, accuracy_by = reader.predictions(
-        np.stack([question.raw for question in questions]),
+        [question.classified for question in questions],
         asked_labels=[asked[row] for row in known],
         nearest_labels=[labels[number] for number in neighbours.indices[:, 0]],
     )

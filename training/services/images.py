@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -27,6 +27,7 @@ LINKED = (
     "people, exclude the images that tie them together."
 )
 Part = SplitImage.Part
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def images_of(run: TrainingRun, *, on_progress: Callable[[int, int], None]) -> P
     return parts
 
 
-def sample(images: list[RunImage], *, most: int) -> list[RunImage]:
+def sample(images: list[T], *, most: int) -> list[T]:
     """At most so many of them, evenly spread, since images that were imported together resemble each other."""
     if len(images) <= most:
         return images

@@ -72,8 +72,14 @@ class Reader:
         features = compute_features(self._embedder, previews, on_progress=on_progress)
         return Seen(features=features, embeddings=self._loaded.projection.project(features.raw))
 
+    def classified(self, raw: np.ndarray) -> list[str]:
+        """The class that the network's head sees in each row of features; "" where it has learnt none."""
+        if not self.classes:
+            return [""] * len(raw)
+        return predicted_classes(raw, network=self._loaded.network, classes=self.classes)
+
     def predictions(
-        self, raw: np.ndarray, *, asked_labels: Iterable[str], nearest_labels: list[str]
+        self, classified: list[str], *, asked_labels: Iterable[str], nearest_labels: list[str]
     ) -> tuple[list[str], str]:
         """The class of each query and who said it: the network's head where it knows all that is asked for.
 
@@ -81,7 +87,7 @@ class Reader:
         """
         if not self.classes or not set(asked_labels) <= set(self.classes):
             return nearest_labels, BY_NEIGHBOUR
-        return predicted_classes(raw, network=self._loaded.network, classes=self.classes), BY_CLASSIFIER
+        return classified, BY_CLASSIFIER
 
 
 def answers(reader: Reader, *, asked: Read, kept: Read) -> Answers:
@@ -92,7 +98,7 @@ def answers(reader: Reader, *, asked: Read, kept: Read) -> Answers:
     asked_labels, kept_labels = asked.labels, kept.labels
     nearest_labels = [kept_labels[row] for row in neighbours.indices[:, 0]]
     predicted, accuracy_by = reader.predictions(
-        asked.seen.features.raw, asked_labels=asked_labels, nearest_labels=nearest_labels
+        reader.classified(asked.seen.features.raw), asked_labels=asked_labels, nearest_labels=nearest_labels
     )
 
     def judged(found: Neighbours) -> Judgement:

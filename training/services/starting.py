@@ -75,14 +75,14 @@ def weights_path(weights: str) -> Path | None:
     return path
 
 
-def check_weights(weights: str, *, architecture: str) -> None:
+def check_weights(weights: str, *, architecture: str, frozen_blocks: int) -> None:
     """Raise RunRefused where it is plain already that the network can't start from them."""
     if weights == "imagenet" and architecture not in IMAGENET:
         raise RunRefused(f"There are no ImageNet weights of the network {architecture!r}. Choose another, or none.")
     path = weights_path(weights)
     if path:
         try:
-            check_fit(path, architecture=architecture)
+            check_fit(path, architecture=architecture, frozen_blocks=frozen_blocks)
         except WeightsRefused as refused:
             raise RunRefused(refused.reason) from refused
 
@@ -99,7 +99,7 @@ def start_run(
     """Add a run and send it to the trainer; `publish` false leaves it to the caller. Raises RunRefused."""
     chosen = list(datasets)
     complete = complete_recipe(recipe, weights=weights)
-    check_weights(weights, architecture=complete.architecture)
+    check_weights(weights, architecture=complete.architecture, frozen_blocks=complete.frozen_blocks)
     check_classes(chosen)
     run = TrainingRun(
         recipe=complete.to_dict(), weights=weights, caffe_preprocessing=caffe_preprocessing, created_by=user

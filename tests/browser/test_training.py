@@ -78,6 +78,17 @@ def test_a_phone_scrolls_training_in_one_direction(open_page: OpenPage, rows: Ro
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
 
 
+def test_the_keyboard_keeps_its_place_while_the_page_comes_anew(open_page: OpenPage, rows: Rows) -> None:
+    page = open_page("staff")
+    page.goto("/training/")
+    running = page.get_by_role("link", name=f"Training run {rows['running']}")
+    running.focus()
+    region = page.locator("#training")
+    region.evaluate("region => { region.isTheFirst = true; }")
+    wait_until(lambda: region.evaluate("region => !region.isTheFirst"), seconds=15, what="the page has come anew")
+    expect(running).to_be_focused()
+
+
 def test_a_run_is_watched_and_cancelled(open_page: OpenPage, site: LiveSite, rows: Rows) -> None:
     page = open_page("staff")
     page.goto(f"/training/runs/{rows['running']}/")

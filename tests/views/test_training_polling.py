@@ -5,7 +5,9 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from retrieval.models import Dataset, IndexBatch, IndexJob, ModelVersion
 from tests.training_rows import add_epoch, make_evaluation, make_run, make_version
@@ -96,3 +98,47 @@ def test_curves_that_come_with_an_epoch_keep_the_focus_too(logged_in: LoggedIn, 
     fragment = logged_in("staff").get(f"/training/runs/{busy.pk}/?epochs=1", headers=HTMX).content.decode()
     assert fragment.count("<summary") == 2
     assert [each for each in Elements(fragment).focusable() if "id" not in each[1]] == []
+
+
+def _queries(client: Client) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/training/", headers=HTMX)
+    return len(queries)
+
+
+def test_more_versions_and_index_jobs_are_read_with_as_many_queries(
+    logged_in: LoggedIn, busy: TrainingRun, active_version: ModelVersion
+) -> None:
+    client = logged_in("staff")
+    client.get("/training/")
+    before = _queries(client)
+    for number in range(8, 14):
+        make_version(number=number)
+        IndexBatch.objects.create(
+            index_job=IndexJob.objects.create(model_version=active_version, total=6), first_image_id=1, last_image_id=6
+        )
+    assert _queries(client) == before
+
+
+def test_embeddings_are_counted_without_being_joined(
+    logged_in: LoggedIn, busy: TrainingRun, active_version: ModelVersion
+) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        page = logged_in("staff").get("/training/", headers=HTMX)
+    counts = {row["version"].number: row["version"].embedding_count for row in page.context["versions"]}
+    assert counts == {1: 6, 7: 0}
+    assert [each["sql"] for each in queries if 'JOIN "retrieval_embedding"' in each["sql"]] == []
+
+
+def test_retired_versions_are_folded_away_and_do_not_come_anew(logged_in: LoggedIn, busy: TrainingRun) -> None:
+    for number in (20, 21):
+        make_version(number=number, status="retired", weights="")
+    client = logged_in("staff")
+    fragment, page = client.get("/training/", headers=HTMX), client.get("/training/")
+    assert [row["version"].number for row in fragment.context["versions"]] == [7, 1]
+    assert "retired" not in fragment.content.decode()
+    region, _, folded = page.content.decode().partition("<details")
+    assert 'id="training"' in region
+    assert "2 retired versions" in folded
+    assert folded.index(">21</th>") < folded.index(">20</th>")
+    assert Elements(page.content.decode()).twice() == []

@@ -11,7 +11,7 @@ from retrieval.models import Dataset, MedicalImage
 from retrieval.network.architectures import ARCHITECTURES
 from training.learning.recipe import AUGMENTATIONS, BLOCKS, LIMITS, OPTIMISERS, SCHEDULES, Recipe
 from training.models import TrainingRun
-from training.services.starting import RunRefused, check_classes, weights_choices
+from training.services.starting import FILE, VERSION, RunRefused, check_classes, weights_choices
 
 DEFAULTS = Recipe()
 WORDS = {
@@ -56,6 +56,14 @@ def _weights() -> list[tuple[str, str]]:
     files = TrainingRun.objects.filter(weights__contains="/").order_by("weights")
     former = files.values_list("weights").annotate(last=Max("pk"))
     return [*choices, *((path, f"File {path.rpartition('/')[2]}, as in run {last}") for path, last in former)]
+
+
+def _gone(weights: object) -> str:
+    """What a version or a file is called that is no choice any more; empty for all others."""
+    kind, _, name = str(weights).partition(":")
+    if f"{kind}:" not in (VERSION, FILE) or weights in dict(_weights()):
+        return ""
+    return f"Model version {name}" if f"{kind}:" == VERSION else f"File {name}"
 
 
 class StartForm(forms.Form):
@@ -153,6 +161,10 @@ class StartForm(forms.Form):
         images = MedicalImage.objects.shown().filter(dataset=OuterRef("pk"))
         datasets = Dataset.objects.with_counts(None).filter(Exists(images))
         self.fields["datasets"].queryset = datasets  # type: ignore[attr-defined]
+        chosen = self["weights"].value()
+        if gone := _gone(chosen):
+            # Without it the browser would choose something else in silence.
+            self.fields["weights"].choices = [(chosen, f"{gone}, not there any more"), *_weights()]  # type: ignore[attr-defined]
 
     @property
     def first_fields(self) -> list[forms.BoundField]:
@@ -165,6 +177,12 @@ class StartForm(forms.Form):
     @property
     def has_more_errors(self) -> bool:
         return any(field.errors for field in self.more_fields)
+
+    def clean_weights(self) -> str:
+        weights = str(self.cleaned_data["weights"])
+        if gone := _gone(weights):
+            raise forms.ValidationError(f"{gone} is not there any more. Choose what else to start from.")
+        return weights
 
     def clean_datasets(self) -> list[Dataset]:
         datasets = list(self.cleaned_data["datasets"])
@@ -199,5 +217,5 @@ def _in_words(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name == "weights":
-        return dict(_weights()).get(str(value), str(value))
+        return dict(_weights()).get(str(value)) or _gone(value) or str(value)
     return re.split("[:,]", WORDS.get(str(value), str(value)))[0]

@@ -43,6 +43,14 @@ version.delete()
 """
 EPOCHS = "canvas => Chart.getChart(canvas).data.datasets[0].data.length"
 
+LINES = """
+words => {
+  const range = document.createRange();
+  range.selectNodeContents(words);
+  return new Set([...range.getClientRects()].map((line) => line.top)).size;
+}
+"""
+
 
 @pytest.fixture(scope="module")
 def rows(site: LiveSite) -> Iterator[Rows]:
@@ -76,6 +84,28 @@ def test_a_phone_scrolls_training_in_one_direction(open_page: OpenPage, rows: Ro
     for address in _addresses(rows):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
+
+
+def test_the_recipes_share_the_width_of_a_phone(open_page: OpenPage) -> None:
+    page = open_page("staff", width=390, height=844)
+    page.goto("/training/start/")
+    options, recipes = page.locator(".recipes .switch > *").all(), page.locator(".recipes")
+    assert [option.evaluate(LINES) for option in options] == [1, 1]
+    boxes = [each.bounding_box() for each in (*options, recipes)]
+    before, after, around = [(box["x"], box["width"]) for box in boxes if box]
+    assert before[0] - around[0] < 2
+    assert sum(around) - sum(after) < 2
+
+
+def test_the_keyboard_keeps_its_place_while_the_page_comes_anew(open_page: OpenPage, rows: Rows) -> None:
+    page = open_page("staff")
+    page.goto("/training/")
+    running = page.get_by_role("link", name=f"Training run {rows['running']}")
+    running.focus()
+    region = page.locator("#training")
+    region.evaluate("region => { region.isTheFirst = true; }")
+    wait_until(lambda: region.evaluate("region => !region.isTheFirst"), seconds=15, what="the page has come anew")
+    expect(running).to_be_focused()
 
 
 def test_a_run_is_watched_and_cancelled(open_page: OpenPage, site: LiveSite, rows: Rows) -> None:

@@ -131,3 +131,19 @@ def test_a_version_without_its_weights_ends_its_batches_with_a_reason(
     assert batch.status == JobStatus.FAILED
     assert batch.reason.startswith(f"The weights file of model version {active_version.number} is missing or damaged")
     assert job.progress["status"] == JobStatus.FAILED
+
+
+def test_progress_is_the_same_read_with_many_jobs_and_alone(
+    active_version: ModelVersion, images: list[MedicalImage]
+) -> None:
+    """Two batches and two failures: neither is counted as often as there are rows of the other."""
+    job, empty = (IndexJob.objects.create(model_version=active_version, total=6) for _ in range(2))
+    for done, status in ((3, "done"), (2, "failed")):
+        batch = IndexBatch(index_job=job, first_image_id=1, last_image_id=6, done=done, status=status, reason="x")
+        batch.save()
+    for image in images[:2]:
+        IndexFailure.objects.create(index_job=job, image=image, reason="It is empty.")
+    read = {each.pk: each.progress for each in IndexJob.objects.with_progress()}
+    assert read[job.pk] == job.progress
+    assert read[job.pk] == {"done": 5, "failed": 2, "total": 6, "status": "failed", "seconds_left": None}
+    assert read[empty.pk] == {"done": 0, "failed": 0, "total": 6, "status": "done", "seconds_left": None}

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from retrieval.models import Dataset, JobStatus
-from tests.training_rows import make_run
+from tests.training_rows import make_run, make_version
 from training.forms import StartForm
 from training.learning.recipe import LIMITS, RECIPES, Recipe
 from training.models import TrainingRun
@@ -117,6 +117,28 @@ def test_numbers_of_nothing_are_no_fault(logged_in: LoggedIn, archive: Dataset, 
     assert client.get(f"/training/start/?dataset={number}").status_code == 200
     assert client.post("/training/start/", filled_in(archive, datasets=number)).status_code == 400
     assert client.post("/training/compare/", {"run": number, "version": number}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"), [("version:7", "Model version 7"), ("file:conv1-3.pth", "File conv1-3.pth")]
+)
+def test_weights_of_a_former_run_that_have_gone_are_not_replaced_in_silence(
+    logged_in: LoggedIn, archive: Dataset, weights: str, name: str
+) -> None:
+    make_version(number=7, status="retired", weights="")
+    run = make_run(archive, status="failed", weights=weights)
+    client, address = logged_in("staff"), f"/training/start/?run={run.pk}"
+    option = f'<option value="{weights}" selected>{name}, not there any more</option>'
+    assert option in client.get(address).content.decode()
+    for chosen in ({"weights": weights}, {"weights": weights, "recipe": "elsewhere"}):
+        again = client.post(address, filled_in(archive, **chosen)).content.decode()
+        assert option in again
+    page = client.post(address, filled_in(archive, weights=weights))
+    assert page.status_code == 400
+    said = _errors(page.content.decode())["weights"]
+    assert said == f"{name} is not there any more. Choose what else to start from."
+    assert TrainingRun.objects.get() == run
+    assert f'<dd class="number">{name}</dd>' in client.get(f"/training/runs/{run.pk}/").content.decode()
 
 
 def test_files_are_chosen_from_what_is_offered_alone(logged_in: LoggedIn, archive: Dataset) -> None:

@@ -4,12 +4,13 @@ from typing import Any
 
 from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
-from django.db.models import Count
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from retrieval.models import IndexJob, MedicalImage, ModelVersion
+from retrieval.models import Embedding, IndexJob, MedicalImage, ModelVersion
 from retrieval.models.jobs import UNFINISHED
 from retrieval.services.versions import version_to_roll_back_to
 from training.models import Evaluation, TrainingRun
@@ -26,21 +27,25 @@ def training_home(request: HttpRequest) -> HttpResponse:
     page = Paginator(runs, PAGE).get_page(request.GET.get("page"))
     unfinished = TrainingRun.objects.unfinished().prefetch_related("epochs").first()
     judgements = list(Evaluation.objects.unfinished().select_related("model_version").order_by("pk"))
-    index_jobs = list(IndexJob.objects.select_related("model_version")[:INDEX_JOBS_SHOWN])
-    figures = newest_figures()
+    index_jobs = list(IndexJob.objects.with_progress().select_related("model_version")[:INDEX_JOBS_SHOWN])
+    versions, figures = ModelVersion.objects.all(), newest_figures()
     context = {
         "unfinished": unfinished,
         "judgements": judgements,
         "page": page,
         "runs": [_run_row(run, figures=figures) for run in page],
-        "versions": _version_rows(figures),
+        "versions": _version_rows(versions.exclude(status=ModelVersion.Status.RETIRED), figures=figures),
+        "retired_count": versions.retired().count(),
         "roll_back_to": version_to_roll_back_to(),
         "image_count": MedicalImage.objects.shown().count(),
         "index_jobs": index_jobs,
         "is_busy": bool(unfinished or judgements) or any(job.progress["status"] in UNFINISHED for job in index_jobs),
     }
-    template = "training/_home.html" if request.htmx else "training/home.html"  # type: ignore[attr-defined]
-    return render(request, template, context)
+    if request.htmx:  # type: ignore[attr-defined]
+        return render(request, "training/_home.html", context)
+    # These only grow in number and change no more: they do not come anew with the rest.
+    retired = _version_rows(versions.retired(), figures=figures)
+    return render(request, "training/home.html", {**context, "retired": retired})
 
 
 def _run_row(run: TrainingRun, *, figures: dict[int, dict[str, Any]]) -> dict[str, Any]:
@@ -51,7 +56,10 @@ def _run_row(run: TrainingRun, *, figures: dict[int, dict[str, Any]]) -> dict[st
     }
 
 
-def _version_rows(figures: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
-    versions = ModelVersion.objects.select_related("training_run").annotate(embedding_count=Count("embeddings"))
-    versions = versions.order_by("-number")  # the model's own order is lost in counting
-    return [{"version": version, "figures": figures.get(version.pk)} for version in versions]
+def _version_rows(versions: QuerySet[ModelVersion], *, figures: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    # Counted by the index of versions alone: a join would read each embedding.
+    counted = Embedding.objects.filter(model_version=OuterRef("pk")).values("model_version").annotate(count=Count("*"))
+    rows = versions.select_related("training_run").annotate(
+        embedding_count=Coalesce(Subquery(counted.values("count")), 0)
+    )
+    return [{"version": version, "figures": figures.get(version.pk)} for version in rows]

@@ -171,6 +171,14 @@ class LiveSite:
         own = [each for each in psutil.process_iter() if each.pid != os.getpid() and self._belongs(each)]
         return list({each.pid: each for process in own for each in _family(process)}.values())
 
+    def named(self, name: str) -> list[psutil.Process]:
+        """Those of them that run this program. One may end while it is asked for its name."""
+        found = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                found += [process] if process.name() == name else []
+        return found
+
     def _belongs(self, process: psutil.Process) -> bool:
         folder = str(self.data_dir)
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):

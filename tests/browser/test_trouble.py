@@ -10,7 +10,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.live_site import LiveSite
+from tests.live_site import LiveSite, words
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
@@ -45,7 +45,7 @@ def test_without_the_database_the_image_stays_on_the_page(site: LiveSite, open_p
     other = page.context.new_page()
     other.complaints = []  # type: ignore[attr-defined]
     # The process that would start the server again within two seconds.
-    with _frozen([each for each in site.processes() if "cbmir_site.run" in each.cmdline()]):
+    with _frozen([each for each in site.processes() if "cbmir_site.run" in words(each)]):
         database = psutil.Process(int((site.data_dir / "postgres" / "postmaster.pid").read_text().split()[0]))
         database.send_signal(signal.SIGINT)
         database.wait(timeout=20)

@@ -92,7 +92,7 @@ def test_a_killed_worker_and_a_killed_queue(site: LiveSite) -> None:
     worker = site.worker("jobs")
     for process in [worker, *worker.children(recursive=True)]:
         process.kill()
-    [server] = [each for each in site.processes() if each.name() == "redis-server"]
+    [server] = site.named("redis-server")
     server.kill()
     indexing.wait_for_the_end()
     indexing.assert_whole()

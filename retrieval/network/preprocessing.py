@@ -32,7 +32,7 @@ class Preprocessing:
     resize: Literal["squash"] = "squash"
 
     def __post_init__(self) -> None:
-        sound = self.size == INPUT_SIDE and self.channel_order in ("RGB", "BGR") and self.resize == "squash"
+        sound = self.size > 0 and self.channel_order in ("RGB", "BGR") and self.resize == "squash"
         numbers = (self.scale, *self.mean, *self.std)
         triples = len(self.mean) == 3 and len(self.std) == 3
         if not (sound and triples and np.isfinite(numbers).all() and self.scale > 0 and min(self.std) > 0):
@@ -44,9 +44,11 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The reverse of to_dict. Raises ValueError for unknown or missing fields and for wrong types."""
+        """The reverse of to_dict. Raises ValueError for unknown or missing fields, wrong types and another size."""
         if not isinstance(values, Mapping) or set(values) != set(cls.__dataclass_fields__):
             raise ValueError(f"A preprocessing has the fields {', '.join(cls.__dataclass_fields__)}.")
+        if values["size"] != INPUT_SIDE:
+            raise ValueError(f"The networks take images of {INPUT_SIDE} pixels a side, not {values['size']}.")
         try:
             fields = dict(values) | {name: tuple(float(value) for value in values[name]) for name in ("mean", "std")}
             return cls(**fields | {"scale": float(values["scale"])})

@@ -31,7 +31,7 @@ def coloured(seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("image", [grey(), coloured()], ids=["grey", "coloured"])
 def test_what_comes_out_is_what_a_network_takes(kind: str, image: Tensor) -> None:
-    change = make_augmentation(kind, flips=False)
+    change = make_augmentation(kind, side=224, flips=False)
     for seed in range(40):
         torch.manual_seed(seed)
         changed = change(image)
@@ -42,7 +42,7 @@ def test_what_comes_out_is_what_a_network_takes(kind: str, image: Tensor) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_generator_decides_everything(kind: str) -> None:
-    change, image = make_augmentation(kind, flips=True), grey()
+    change, image = make_augmentation(kind, side=224, flips=True), grey()
 
     def drawn(seed: int) -> Tensor:
         torch.manual_seed(seed)
@@ -59,7 +59,7 @@ def test_left_stays_left_unless_flips_are_chosen(kind: str) -> None:
     image[..., 40:160, 30:90] = 220
 
     def mirrored(*, flips: bool) -> int:
-        change = make_augmentation(kind, flips=flips)
+        change = make_augmentation(kind, side=224, flips=flips)
         torch.manual_seed(0)
         changed = [change(image).float().mean(dim=(0, 1)) for _ in range(60)]
         return sum(bool(columns[112:].sum() > columns[:112].sum() * 1.5) for columns in changed)

@@ -17,32 +17,31 @@ from torchvision.transforms.v2 import functional as F
 
 from training.learning.content import content_box
 
-SIDE = 224
 
 
-def make_augmentation(kind: Literal["light", "strong"], *, flips: bool) -> nn.Module:
-    """Return a module: one uint8 image (1 or 3, h, w) -> uint8 (same channels, 224, 224).
+def make_augmentation(kind: Literal["light", "strong"], *, side: int, flips: bool) -> nn.Module:
+    """Return a module: one uint8 image (1 or 3, h, w) -> uint8 (same channels, side, side).
 
     Flips are off unless chosen: left and right differ in a body.
     """
-    steps = _light() if kind == "light" else _strong()
+    steps = _light(side) if kind == "light" else _strong(side)
     if flips:
         steps.append(v2.RandomHorizontalFlip())
     return nn.Sequential(*steps)
 
 
-def _light() -> list[nn.Module]:
+def _light(side: int) -> list[nn.Module]:
     return [
-        v2.Resize((SIDE, SIDE)),
+        v2.Resize((side, side)),
         v2.RandomAffine(degrees=5, translate=(0.05, 0.05), scale=(0.9, 1.1)),
         v2.ColorJitter(brightness=0.15, contrast=0.15),
     ]
 
 
-def _strong() -> list[nn.Module]:
+def _strong(side: int) -> list[nn.Module]:
     return [
         v2.RandomChoice([Framing(least=-0.06, most=0.12), Margin(share=0.5, most=0.35)], p=[0.6, 0.4]),
-        v2.RandomResizedCrop((SIDE, SIDE), scale=(0.55, 1.0), ratio=(0.75, 1.33)),
+        v2.RandomResizedCrop((side, side), scale=(0.55, 1.0), ratio=(0.75, 1.33)),
         v2.RandomApply([Turn(degrees=15)], p=0.5),
         Window(),
         v2.RandomGrayscale(p=0.3),
@@ -50,7 +49,7 @@ def _strong() -> list[nn.Module]:
         v2.RandomApply([v2.RandomAdjustSharpness(3.0, p=1.0)], p=0.15),
         # A third of all images as thumbnails. Where one class was archived as thumbnails only, sharpness would tell it.
         v2.RandomChoice(
-            [Resolution(least=32, most=66), v2.RandomApply([Resolution(least=40, most=SIDE)], p=0.7)], p=[0.35, 0.65]
+            [Resolution(least=32, most=66), v2.RandomApply([Resolution(least=40, most=side)], p=0.7)], p=[0.35, 0.65]
         ),
         v2.RandomApply([v2.GaussianBlur(7, sigma=(0.3, 2.0))], p=0.2),
         v2.RandomApply([Noise(most=0.06)], p=0.3),
@@ -150,7 +149,7 @@ class Resolution(nn.Module):
         side = round(self.least * (self.most / self.least) ** torch.rand(()).item())
         small = F.resize(image, [side, side])
         back = InterpolationMode.NEAREST if _happens(0.1) else InterpolationMode.BILINEAR
-        return F.resize(small, [SIDE, SIDE], interpolation=back)
+        return F.resize(small, list(image.shape[-2:]), interpolation=back)
 
 
 class Compression(nn.Module):

@@ -4,7 +4,7 @@ What these make of an image is kept where it is the same in every epoch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +50,10 @@ class FrozenBlocks:
         return self._run is None
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """uint8 RGB (n, 224, 224, 3) -> activations (n, channels, side, side); without blocks the prepared images."""
+        """uint8 RGB (n, size, size, 3) -> activations (n, channels, side, side); without blocks the prepared images."""
+        preprocessing = replace(self.preprocessing, size=pixels.shape[1])
         with torch.inference_mode():
-            images = prepare(pixels, preprocessing=self.preprocessing, device=self.device, dtype=self.dtype)
+            images = prepare(pixels, preprocessing=preprocessing, device=self.device, dtype=self.dtype)
             activations = self._run(images) if self._run else images
         # Outside of inference mode, so that autograd may keep it.
         return activations.clone()
@@ -65,13 +66,15 @@ class Inputs:
         self,
         images: LabelledImages,
         *,
+        side: int,
         frozen: FrozenBlocks,
         cache_bytes: int,
         workers: int,
         on_progress: Callable[[int], None],
         augmentation: nn.Module | None = None,
     ) -> None:
-        self._pictures = _Pictures(images.paths, preprocessing=frozen.preprocessing, augmentation=augmentation)
+        preprocessing = replace(frozen.preprocessing, size=side)
+        self._pictures = _Pictures(images.paths, preprocessing=preprocessing, augmentation=augmentation)
         self._frozen, self._workers = frozen, workers
         self._cached = None if augmentation else self._computed_once(limit=cache_bytes, on_progress=on_progress)
 
@@ -117,7 +120,7 @@ class Inputs:
 
 
 class _Pictures(Dataset[Tensor]):
-    """uint8 RGB (224, 224, 3) by number. Raises PreviewUnreadable."""
+    """uint8 RGB (size, size, 3) by number. Raises PreviewUnreadable."""
 
     def __init__(self, paths: Sequence[Path], *, preprocessing: Preprocessing, augmentation: nn.Module | None) -> None:
         self._paths, self._preprocessing, self._augmentation = paths, preprocessing, augmentation

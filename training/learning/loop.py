@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from retrieval.network.architectures import INPUT_SIDE
 from retrieval.network.execution import best_device, best_dtype
 from retrieval.network.preprocessing import Preprocessing
 from retrieval.network.vgg import VGG
@@ -46,7 +47,9 @@ class History:
         return max(self.epochs, key=lambda each: (each.val_accuracy, -each.val_loss))
 
     def stopped_early(self, recipe: Recipe) -> bool:
-        return bool(self.epochs) and len(self.epochs) - self.best.epoch >= recipe.patience
+        # On small images the validation result says little yet: patience counts from the first epoch at full size.
+        best = max(self.best.epoch, recipe.small_epochs) if self.epochs else 0
+        return bool(self.epochs) and len(self.epochs) - best >= recipe.patience
 
     def is_over(self, recipe: Recipe) -> bool:
         return len(self.epochs) >= recipe.epochs or self.stopped_early(recipe)
@@ -117,10 +120,10 @@ def train(
     learner = Learner(network, recipe=recipe, steps=steps, device=where.device, dtype=where.precision)
     history = _resumed(learner, folder=folder, task=task)
     hooks.on_resume(history.epochs)
-    if not history.is_over(recipe):
-        training, validation = _inputs(learner, task=task, environment=where, hooks=hooks)
+    supply = _Supply(learner, task=task, environment=where, hooks=hooks)
     while not history.is_over(recipe):
         number = len(history.epochs) + 1
+        training, validation = supply.of_epoch(number)
         result = _epoch(learner, task=task, training=training, validation=validation, number=number, hooks=hooks)
         history.epochs.append(result)
         if rank() == 0:
@@ -136,34 +139,42 @@ def _resumed(learner: Learner, *, folder: Path, task: Task) -> History:
     return History(epochs=[EpochResult(**each) for each in state.get("epochs", [])])
 
 
-def _inputs(learner: Learner, *, task: Task, environment: Environment, hooks: Hooks) -> tuple[Inputs, Inputs]:
-    """For training and for validation; the cache is for both, and validation, which never changes, comes first."""
-    recipe = task.recipe
-    frozen = FrozenBlocks(
-        learner.frozen, preprocessing=task.preprocessing, device=environment.device, dtype=environment.precision
-    )
-    augmentation = None if recipe.augmentation == "none" else make_augmentation(recipe.augmentation, flips=recipe.flips)
-    total = len(task.validation) + (0 if augmentation else len(task.training))
+class _Supply:
+    """The inputs of each epoch. What is kept of frozen blocks is computed before the first epoch that needs it."""
 
-    def prepared(before: int) -> Callable[[int], None]:
-        return lambda done: hooks.on_progress("preparing", before + done, total)
+    def __init__(self, learner: Learner, *, task: Task, environment: Environment, hooks: Hooks) -> None:
+        self._task, self._environment, self._hooks = task, environment, hooks
+        self._frozen = FrozenBlocks(
+            learner.frozen, preprocessing=task.preprocessing, device=environment.device, dtype=environment.precision
+        )
+        self._validation: Inputs | None = None
+        self._training: Inputs | None = None
+        self._side = 0
 
-    validation = Inputs(
-        task.validation,
-        frozen=frozen,
-        cache_bytes=environment.cache_bytes,
-        workers=environment.workers,
-        on_progress=prepared(0),
-    )
-    training = Inputs(
-        task.training,
-        frozen=frozen,
-        augmentation=augmentation,
-        cache_bytes=environment.cache_bytes - validation.cached_bytes,
-        workers=environment.workers,
-        on_progress=prepared(len(task.validation)),
-    )
-    return training, validation
+    def of_epoch(self, number: int) -> tuple[Inputs, Inputs]:
+        """For training, of the epoch's size, and for validation, which never changes."""
+        if self._validation is None:
+            self._validation = self._inputs(self._task.validation, side=INPUT_SIDE)
+        side = self._task.recipe.side(number)
+        if self._training is None or side != self._side:
+            # Given up first: there may be no room for both.
+            self._training, self._side = None, side
+            self._training = self._inputs(
+                self._task.training, side=side, kept=self._validation.cached_bytes, kind=self._task.recipe.augmentation
+            )
+        return self._training, self._validation
+
+    def _inputs(self, images: LabelledImages, *, side: int, kept: int = 0, kind: str = "none") -> Inputs:
+        flips = self._task.recipe.flips
+        return Inputs(
+            images,
+            side=side,
+            frozen=self._frozen,
+            augmentation=None if kind == "none" else make_augmentation(kind, side=side, flips=flips),
+            cache_bytes=self._environment.cache_bytes - kept,
+            workers=self._environment.workers,
+            on_progress=lambda done: self._hooks.on_progress("preparing", done, len(images)),
+        )
 
 
 def _epoch(

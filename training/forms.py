@@ -106,6 +106,17 @@ class StartForm(forms.Form):
         initial=DEFAULTS.flips,
         help_text="Only with augmentation. More to learn from, but left and right of a body are told apart less.",
     )
+    small_share = _number(
+        "small_share",
+        label="Share of epochs with small images",
+        help_text="So much of the epochs, from the first on, learns from smaller images, in a fraction of the time. "
+        "The others have the full size. 0 for none.",
+    )
+    small_side = _number(
+        "small_side",
+        label="Side of the small images",
+        help_text="In pixels. 128 takes a third of the time of the full 224.",
+    )
     epochs = _number("epochs", label="Epochs at most", help_text="An epoch shows every training image once.")
     patience = _number(
         "patience", label="Patience", help_text="Training ends after so many epochs without a better validation result."

@@ -48,7 +48,7 @@ class Preprocessing:
         if not isinstance(values, Mapping) or set(values) != set(cls.__dataclass_fields__):
             raise ValueError(f"A preprocessing has the fields {', '.join(cls.__dataclass_fields__)}.")
         if values["size"] != INPUT_SIDE:
-            raise ValueError(f"The networks take images of {INPUT_SIDE} pixels a side, not {values['size']}.")
+            raise ValueError(f"A preprocessing makes images of {INPUT_SIDE} pixels a side, not {values['size']}.")
         try:
             fields = dict(values) | {name: tuple(float(value) for value in values[name]) for name in ("mean", "std")}
             return cls(**fields | {"scale": float(values["scale"])})

@@ -73,7 +73,7 @@ def split_at_block(network: VGG, *, blocks: int) -> tuple[nn.Sequential, nn.Sequ
     ends = [0, *(number for number, layer in enumerate(layers, start=1) if isinstance(layer, nn.MaxPool2d))]
     if not 0 <= blocks < len(ends):
         raise ValueError(f"The network has {len(ends) - 1} blocks, not {blocks}.")
-    # torchvision's VGG has this pool too: nothing at the networks' own size, and what lets them learn from smaller images.
+    # torchvision has this pool too. It changes nothing at 224 pixels, and lets the rest learn from smaller images.
     pool = nn.AdaptiveAvgPool2d(POOLED_SIDE)
     rest = (*layers[ends[blocks] :], pool, nn.Flatten(), *network.classifier)
     return nn.Sequential(*layers[: ends[blocks]]), nn.Sequential(*rest)

@@ -12,6 +12,9 @@ from training.learning.data import LabelledImages
 from training.learning.loop import Task
 from training.learning.recipe import Recipe
 
+# One of three epochs on small images.
+SMALL_FIRST = {"small_share": 0.4, "small_side": 96}
+
 
 @pytest.fixture
 def images(tmp_path: Path) -> LabelledImages:

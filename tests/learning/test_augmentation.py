@@ -29,15 +29,16 @@ def coloured(seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("side", [224, 96])
 @pytest.mark.parametrize("image", [grey(), coloured()], ids=["grey", "coloured"])
-def test_what_comes_out_is_what_a_network_takes(kind: str, image: Tensor) -> None:
-    change = make_augmentation(kind, side=224, flips=False)
+def test_what_comes_out_is_what_a_network_takes(kind: str, image: Tensor, side: int) -> None:
+    change = make_augmentation(kind, side=side, flips=False)
     for seed in range(40):
         torch.manual_seed(seed)
         changed = change(image)
         assert changed.dtype == torch.uint8
         assert changed.shape[0] in (image.shape[0], 3)
-        assert changed.shape[1:] == (224, 224)
+        assert changed.shape[1:] == (side, side)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.learning.conftest import narrow_network, small_task
+from tests.learning.conftest import SMALL_FIRST, narrow_network, small_task
 from tests.learning.test_loop import FLOAT32, figures, weights
 from tests.source import ROOT
 from training.learning.data import LabelledImages
@@ -19,7 +19,7 @@ from training.learning.loop import train
 def test_two_processes_learn_what_one_learns(images: LabelledImages, tmp_path: Path) -> None:
     network = narrow_network()
     # 20 images in batches of 8: the last one is smaller.
-    alone = train(network, task=small_task(images), folder=tmp_path / "alone", environment=FLOAT32)
+    alone = train(network, task=small_task(images, **SMALL_FIRST), folder=tmp_path / "alone", environment=FLOAT32)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = [str(ROOT / "tests" / "learning" / "two_processes.py"), str(tmp_path), *map(str, images.paths)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

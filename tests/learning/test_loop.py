@@ -92,8 +92,14 @@ def test_the_best_epoch_has_the_highest_accuracy_and_then_the_lowest_loss() -> N
 
 @pytest.mark.parametrize(
     "choices",
-    [{}, {"augmentation": "strong"}, {"optimiser": "adamw", "learning_rate": 1e-3}],
-    ids=["as published", "augmented", "adamw"],
+    [
+        {},
+        {"augmentation": "strong"},
+        {"optimiser": "adamw", "learning_rate": 1e-3},
+        {"frozen_blocks": 1, "small_share": 0.5, "small_side": 96},
+        {"frozen_blocks": 1, "small_share": 0.75, "small_side": 96},
+    ],
+    ids=["as published", "augmented", "adamw", "between the sizes", "on small images"],
 )
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
     images: LabelledImages, tmp_path: Path, choices: dict[str, object]
@@ -196,6 +202,52 @@ def test_the_cache_changes_nothing(images: LabelledImages, tmp_path: Path) -> No
     without = replace(FLOAT32, cache_bytes=0, workers=1)
     anew = train(narrow_network(), task=task, folder=tmp_path / "anew", environment=without)
     assert figures(kept) == [pytest.approx(row, rel=1e-4) for row in figures(anew)]
+
+
+@pytest.mark.parametrize("augmentation", ["none", "light"])
+def test_the_first_epochs_learn_from_small_images(images: LabelledImages, tmp_path: Path, augmentation: str) -> None:
+    network = narrow_network()
+    learnt_from: list[int] = []
+    judged_on: set[int] = set()
+
+    def look(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        side = inputs[0].shape[-1]
+        learnt_from.append(side) if layer.training else judged_on.add(side)
+
+    network.features[0].register_forward_pre_hook(look)
+    task = small_task(images, epochs=3, small_share=0.7, small_side=96, batch_size=20, augmentation=augmentation)
+    train(network, task=task, folder=tmp_path, environment=FLOAT32)
+    assert learnt_from == [96, 96, 224]
+    assert judged_on == {224}
+
+
+@pytest.mark.parametrize("augmentation", ["none", "light"])
+def test_small_images_are_small_for_frozen_blocks_too(
+    images: LabelledImages, tmp_path: Path, augmentation: str
+) -> None:
+    network = narrow_network()
+    learnt_from: list[int] = []
+    _, rest = split_at_block(network, blocks=2)
+    rest[0].register_forward_pre_hook(
+        lambda layer, inputs: learnt_from.append(inputs[0].shape[-1]) if layer.training else None
+    )
+    choices = {"frozen_blocks": 2, "small_share": 0.7, "small_side": 96, "batch_size": 20}
+    train(network, task=small_task(images, augmentation=augmentation, **choices), folder=tmp_path, environment=FLOAT32)
+    assert learnt_from == [24, 24, 56]
+
+
+def test_patience_counts_from_the_first_epoch_at_full_size(images: LabelledImages, tmp_path: Path) -> None:
+    recipe = {"epochs": 8, "patience": 1, "small_share": 0.5, "small_side": 96, "schedule": "constant"}
+    task = _misleading(small_task(images, **recipe))
+    history = train(narrow_network(), task=task, folder=tmp_path, environment=FLOAT32)
+    assert history.best.epoch < 4
+    assert len(history.epochs) == 5
+
+
+@pytest.mark.parametrize(("epochs", "small"), [(1, 0), (2, 1), (4, 3), (25, 18)])
+def test_never_all_epochs_are_small(epochs: int, small: int) -> None:
+    recipe = Recipe(epochs=epochs, small_share=0.75, small_side=128)
+    assert [recipe.side(epoch) for epoch in range(1, epochs + 1)] == [128] * small + [224] * (epochs - small)
 
 
 def test_a_loss_beyond_all_numbers_ends_it_with_advice(images: LabelledImages, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def test_preprocessing_survives_json(preprocessing: Preprocessing) -> None:
         {"mean": 0},
         {"channel_order": "GBR"},
         {"size": 0},
+        {"size": 128},
         {"scale": float("nan")},
         {"resize": "pad"},
         {"colour": "yes"},

@@ -96,6 +96,15 @@ def test_a_validation_counts_batches_and_gives_no_time_back(logged_in: LoggedIn,
     assert "1 of 8 batches" in page
 
 
+def test_epochs_on_small_images_take_less_of_the_time_that_is_left(logged_in: LoggedIn, archive: Dataset) -> None:
+    run = make_run(archive, status="running", epochs=2, phase="training", done=30, total=60)
+    # Of 20 epochs 16 learn from a quarter of the pixels: 13.5 of those are left, and 4 that take four times as long.
+    TrainingRun.objects.filter(pk=run.pk).update(recipe=run.recipe | {"small_share": 0.8, "small_side": 112})
+    page = _text(logged_in("staff"), f"/training/runs/{run.pk}/")
+    assert "epoch 3 of at most 20, about 59 min left" in page
+    assert "Epochs 1 to 16 learn from images of 112 pixels a side" in page
+
+
 def test_a_run_that_has_just_been_taken_waits_no_more(logged_in: LoggedIn, archive: Dataset) -> None:
     run = make_run(archive, status="running", epochs=0)
     for address in (f"/training/runs/{run.pk}/", "/training/"):

@@ -1,8 +1,6 @@
 """What comes anew every two seconds: the keyboard keeps its place in it, screen readers do not hear it again."""
 
-from collections import Counter
 from collections.abc import Callable
-from html.parser import HTMLParser
 
 import pytest
 from django.db import connection
@@ -10,39 +8,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from retrieval.models import Dataset, IndexBatch, IndexJob, ModelVersion
+from tests.elements import Elements
 from tests.training_rows import add_epoch, make_evaluation, make_run, make_version
 from training.models import Evaluation, TrainingRun
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
 HTMX = {"HX-Request": "true"}
-
-
-class Elements(HTMLParser):
-    """The start tags of a page, each with its attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.all: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.all.append((tag, dict(attrs)))
-
-    def focusable(self) -> list[tuple[str, dict[str, str | None]]]:
-        return [(tag, attributes) for tag, attributes in self.all if _takes_focus(tag, attributes)]
-
-    def twice(self) -> list[str | None]:
-        ids = Counter(attributes["id"] for _, attributes in self.all if "id" in attributes)
-        return [each for each, count in ids.items() if count > 1]
-
-
-def _takes_focus(tag: str, attributes: dict[str, str | None]) -> bool:
-    if tag == "input" and attributes.get("type") == "hidden":
-        return False
-    return (
-        tag in ("button", "input", "select", "textarea", "summary") or "tabindex" in attributes or "href" in attributes
-    )
 
 
 @pytest.fixture

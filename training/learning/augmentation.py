@@ -18,7 +18,6 @@ from torchvision.transforms.v2 import functional as F
 from training.learning.content import content_box
 
 
-
 def make_augmentation(kind: Literal["light", "strong"], *, side: int, flips: bool) -> nn.Module:
     """Return a module: one uint8 image (1 or 3, h, w) -> uint8 (same channels, side, side).
 

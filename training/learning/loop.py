@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from retrieval.network.architectures import INPUT_SIDE
 from retrieval.network.execution import best_device, best_dtype
@@ -123,8 +124,7 @@ def train(
     supply = _Supply(learner, task=task, environment=where, hooks=hooks)
     while not history.is_over(recipe):
         number = len(history.epochs) + 1
-        training, validation = supply.of_epoch(number)
-        result = _epoch(learner, task=task, training=training, validation=validation, number=number, hooks=hooks)
+        result = _epoch(learner, task=task, inputs=supply.of_epoch(number), number=number, hooks=hooks)
         history.epochs.append(result)
         if rank() == 0:
             state = {"task": task.fingerprint(), "epochs": [asdict(each) for each in history.epochs]}
@@ -153,34 +153,35 @@ class _Supply:
 
     def of_epoch(self, number: int) -> tuple[Inputs, Inputs]:
         """For training, of the epoch's size, and for validation, which never changes."""
+        recipe, room = self._task.recipe, self._environment.cache_bytes
         if self._validation is None:
-            self._validation = self._inputs(self._task.validation, side=INPUT_SIDE)
-        side = self._task.recipe.side(number)
+            self._validation = self._inputs(self._task.validation, side=INPUT_SIDE, room=room)
+        side = recipe.side(number)
         if self._training is None or side != self._side:
-            # Given up first: there may be no room for both.
+            # Given up first: there may be no room for both sizes.
             self._training, self._side = None, side
-            self._training = self._inputs(
-                self._task.training, side=side, kept=self._validation.cached_bytes, kind=self._task.recipe.augmentation
-            )
+            changes = None
+            if recipe.augmentation != "none":
+                changes = make_augmentation(recipe.augmentation, side=side, flips=recipe.flips)
+            room -= self._validation.cached_bytes
+            self._training = self._inputs(self._task.training, side=side, room=room, augmentation=changes)
         return self._training, self._validation
 
-    def _inputs(self, images: LabelledImages, *, side: int, kept: int = 0, kind: str = "none") -> Inputs:
-        flips = self._task.recipe.flips
+    def _inputs(self, images: LabelledImages, *, side: int, room: int, augmentation: nn.Module | None = None) -> Inputs:
         return Inputs(
             images,
             side=side,
             frozen=self._frozen,
-            augmentation=None if kind == "none" else make_augmentation(kind, side=side, flips=flips),
-            cache_bytes=self._environment.cache_bytes - kept,
+            augmentation=augmentation,
+            cache_bytes=room,
             workers=self._environment.workers,
             on_progress=lambda done: self._hooks.on_progress("preparing", done, len(images)),
         )
 
 
-def _epoch(
-    learner: Learner, *, task: Task, training: Inputs, validation: Inputs, number: int, hooks: Hooks
-) -> EpochResult:
+def _epoch(learner: Learner, *, task: Task, inputs: tuple[Inputs, Inputs], number: int, hooks: Hooks) -> EpochResult:
     started = time.perf_counter()
+    training, validation = inputs
     # Drawn anew from seed and number: an epoch that is repeated after an interruption is the same epoch.
     seed = int(np.random.SeedSequence([task.recipe.seed, number]).generate_state(1)[0])
     torch.manual_seed(seed + rank())
@@ -188,15 +189,15 @@ def _epoch(
     order = list(_batches(shuffled, size=task.recipe.batch_size))[: task.batches]
     rate = learner.learning_rate
     learnt, judged = Sums(), Sums()
-    for done, (batch, inputs) in enumerate(
+    for done, (batch, images) in enumerate(
         zip(order, training.batches(_shares(order), seed=seed + rank()), strict=True)
     ):
         hooks.on_progress("training", done, len(order))
-        learner.step(inputs, targets=task.training.targets[_share(batch)], whole=len(batch), sums=learnt)
+        learner.step(images, targets=task.training.targets[_share(batch)], whole=len(batch), sums=learnt)
     order = _shares(list(_batches(np.arange(len(task.validation)), size=task.recipe.batch_size)))
-    for done, (rows, inputs) in enumerate(zip(order, validation.batches(order, seed=0), strict=True)):
+    for done, (rows, images) in enumerate(zip(order, validation.batches(order, seed=0), strict=True)):
         hooks.on_progress("validating", done, len(order))
-        learner.judge(inputs, targets=task.validation.targets[rows], sums=judged)
+        learner.judge(images, targets=task.validation.targets[rows], sums=judged)
     learnt, judged = (sums.of_all_processes(device=learner.device) for sums in (learnt, judged))
     return EpochResult(
         epoch=number,

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from retrieval.models import Dataset, Job, JobStatus, MedicalImage, ModelVersion
 from retrieval.models.jobs import UNFINISHED
+from training.learning.recipe import Recipe
 
 
 class TrainingRun(Job):
@@ -76,7 +77,12 @@ class TrainingRun(Job):
         share = self.done / self.total if self.phase == self.Phase.TRAINING and self.total else 0
         # Validation is the short end of an epoch: what is left does not jump back by a whole one.
         share = 1 if self.phase == self.Phase.VALIDATING else share
-        return max(0.0, (self.recipe["epochs"] - len(seconds) - share) * sum(seconds) / len(seconds))
+        recipe = Recipe.from_dict(self.recipe)
+        done = len(seconds)
+        # Epochs on small images take less: each counts by its pixels.
+        work = [recipe.side(epoch) ** 2 for epoch in range(1, recipe.epochs + 1)]
+        left = sum(work[done:]) - share * sum(work[done : done + 1])
+        return sum(seconds) / sum(work[:done]) * left
 
     @property
     def best_epoch(self) -> "EpochMetrics | None":

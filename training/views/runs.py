@@ -11,6 +11,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from retrieval.models import JobStatus, ModelVersion
 from training.forms import described
+from training.learning.recipe import Recipe
 from training.models import TrainingRun
 from training.results import index_counts, result_of, split_rows, split_totals
 from training.services.ending import cancel_run
@@ -40,9 +41,11 @@ def run_detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _live(run: TrainingRun) -> dict[str, Any]:
     epochs = list(run.epochs.all())
-    most = run.recipe["epochs"]
+    recipe = Recipe.from_dict(run.recipe)
+    most = recipe.epochs
     return {
         "run": run,
+        "recipe": recipe,
         "epochs": epochs,
         "best": run.best_epoch,
         "epoch_now": min(len(epochs) + 1, most),

@@ -28,6 +28,8 @@ NUMBERS: dict[str, tuple[type, str]] = {
     "weight_decay": (float, "pull of the weights towards zero"),
     "dropout": (float, "share of dense features that are dropped while training"),
     "label_smoothing": (float, "share of certainty that is given to the other classes"),
+    "small_share": (float, "share of the epochs, the first ones, that learn from smaller images"),
+    "small_side": (int, "side of the smaller images in pixels"),
     "seed": (int, "of the split, the random weights and the order"),
 }
 CHOICES = {

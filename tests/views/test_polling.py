@@ -18,9 +18,9 @@ HTMX = {"HX-Request": "true"}
 @pytest.fixture
 def polled(logged_in: LoggedIn, archive: Dataset) -> tuple[Client, list[str]]:
     """An administrator, and the pages of what waits for a worker for longer than it should."""
-    client = logged_in("administrator")
+    client = logged_in("admin")
     image = MedicalImage.objects.shown().first()
-    query = Query.objects.create(user=client.user, image=image, content_sha256="0" * 64)  # type: ignore[attr-defined]
+    query = Query.objects.create(user=client.user, image=image)  # type: ignore[attr-defined]
     job = ImportJob.objects.create(dataset=archive, source_path="somewhere")
     deletion = DatasetDeletion.objects.create(dataset=archive, name=archive.name, total=6)
     QualityCheck.objects.create(dataset=archive)

@@ -231,6 +231,9 @@ class IndexJobAdmin(ReadOnlyMixin, ModelAdmin):
     list_select_related = ("model_version",)
     fields = readonly_fields = ("model_version", "state", "done", "total", "failed", "created_at")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[IndexJob]:
+        return super().get_queryset(request).with_progress()
+
     @admin.display(description="State")
     def state(self, job: IndexJob) -> str:
         return str(job.progress["status"])

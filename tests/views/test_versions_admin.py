@@ -1,10 +1,12 @@
-"""Model versions in the administration."""
+"""Model versions and index jobs in the administration."""
 
 from collections.abc import Callable
 
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
-from retrieval.models import ModelVersion
+from retrieval.models import IndexBatch, IndexJob, ModelVersion
 from retrieval.services.versions import create_model_version, retire_model_version
 
 
@@ -17,3 +19,20 @@ def test_a_version_that_cannot_serve_is_refused_in_words(
     page = logged_in("admin").post("/admin/retrieval/modelversion/", chosen, follow=True)
     assert f"Model version {other.number} is retired" in page.content.decode()
     assert ModelVersion.objects.active() == active_version
+
+
+def test_more_index_jobs_are_read_with_as_many_queries(
+    logged_in: Callable[..., Client], active_version: ModelVersion
+) -> None:
+    client = logged_in("admin")
+
+    def queries() -> int:
+        job = IndexJob.objects.create(model_version=active_version, total=6)
+        IndexBatch.objects.create(index_job=job, first_image_id=1, last_image_id=6, status="done", done=5)
+        with CaptureQueriesContext(connection) as captured:
+            page = client.get("/admin/retrieval/indexjob/").content.decode()
+        assert f"index job {job.pk}" in page
+        return len(captured)
+
+    queries()
+    assert queries() == queries()

@@ -1,9 +1,15 @@
 // Small things that every page may use.
 "use strict";
 {
-  // A select or radio inside form[data-submit-on-change] sends its form.
+  // A select inside form[data-submit-on-change] sends its form. Arrow keys pass through choices that nobody wants, so
+  // that with the keyboard the form's button, which is hidden until then, sends it.
+  let byKeyboard = false;
+  document.addEventListener("keydown", () => (byKeyboard = true), true);
+  document.addEventListener("pointerdown", () => (byKeyboard = false), true);
   document.addEventListener("change", (event) => {
-    event.target.closest("form[data-submit-on-change]")?.requestSubmit();
+    const form = event.target.closest("form[data-submit-on-change]");
+    if (form && byKeyboard) form.querySelector("button").hidden = false;
+    else form?.requestSubmit();
   });
 
   // The left and right arrow keys follow the links of nav[data-arrow-keys], but where they are typed into something.

@@ -117,6 +117,27 @@ def test_an_answer_can_be_narrowed(open_page: OpenPage, picture: Path) -> None:
     _expect_gallery(page)
 
 
+def test_arrow_keys_pass_through_choices_without_sending_them(open_page: OpenPage, picture: Path) -> None:
+    page = open_page("clinician")
+    page.set_input_files("input[name=image]", picture)
+    _expect_gallery(page)
+    whole, narrow = page.url, page.get_by_role("button", name="Narrow", exact=True)
+    expect(narrow).to_be_hidden()
+    page.focus("#narrow-modality")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(narrow).to_be_visible()
+    assert page.url == whole
+    chosen = page.locator("#narrow-modality").input_value()
+    assert chosen
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(narrow).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**modality={chosen}**")
+    _expect_gallery(page)
+
+
 def test_the_same_image_can_be_chosen_again_after_going_back(open_page: OpenPage, picture: Path) -> None:
     page = open_page("clinician")
     page.set_input_files("input[name=image]", picture)

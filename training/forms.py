@@ -115,11 +115,13 @@ class StartForm(forms.Form):
     small_side = _number(
         "small_side",
         label="Side of the small images",
-        help_text="In pixels. 128 takes a third of the time of the full 224.",
+        help_text="In pixels. 128 is a third of the work of the full 224.",
     )
     epochs = _number("epochs", label="Epochs at most", help_text="An epoch shows every training image once.")
     patience = _number(
-        "patience", label="Patience", help_text="Training ends after so many epochs without a better validation result."
+        "patience",
+        label="Patience",
+        help_text="Training ends after so many epochs at full size without a better validation result.",
     )
     batch_size = _number(
         "batch_size",

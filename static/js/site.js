@@ -4,12 +4,15 @@
   // A select inside form[data-submit-on-change] sends its form. Arrow keys pass through choices that nobody wants, so
   // that with the keyboard the form's button, which is hidden until then, sends it.
   let byKeyboard = false;
-  document.addEventListener("keydown", () => (byKeyboard = true), true);
+  document.addEventListener("keydown", (event) => (byKeyboard ||= event.target.matches("select")), true);
   document.addEventListener("pointerdown", () => (byKeyboard = false), true);
   document.addEventListener("change", (event) => {
     const form = event.target.closest("form[data-submit-on-change]");
-    if (form && byKeyboard) form.querySelector("button").hidden = false;
-    else form?.requestSubmit();
+    if (!form) return;
+    if (!byKeyboard) return form.requestSubmit();
+    const button = form.querySelector("button");
+    button.hidden = false;
+    form.querySelector("[role=status]").textContent = `Not sent yet: press ${button.textContent}.`;
   });
 
   // The left and right arrow keys follow the links of nav[data-arrow-keys], but where they are typed into something.
@@ -22,7 +25,19 @@
 
   // Back to an answer: its selects say again what the answer is narrowed to.
   window.addEventListener("pageshow", (event) => {
-    if (event.persisted) document.querySelectorAll("form[data-submit-on-change]").forEach((form) => form.reset());
+    if (!event.persisted) return;
+    byKeyboard = false;
+    document.querySelectorAll("form[data-submit-on-change]").forEach((form) => {
+      form.reset();
+      form.querySelector("button").hidden = true;
+    });
+  });
+
+  // What waits says why in [data-said]. It comes anew with every poll, and is read out when it is news.
+  document.addEventListener("htmx:afterSettle", () => {
+    const place = document.getElementById("said");
+    const words = document.querySelector("[data-said]")?.textContent.trim() ?? "";
+    if (place && place.textContent !== words) place.textContent = words;
   });
 
   // A reader who waits hears that the page could not go on by itself.

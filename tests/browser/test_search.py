@@ -136,6 +136,13 @@ def test_arrow_keys_pass_through_choices_without_sending_them(open_page: OpenPag
     page.keyboard.press("Enter")
     page.wait_for_url(f"**modality={chosen}**")
     _expect_gallery(page)
+    page.focus("#narrow-modality")
+    page.keyboard.press("ArrowUp")
+    expect(narrow).to_be_visible()
+    page.locator("#narrow-modality").dispatch_event("pointerdown")
+    page.select_option("#narrow-modality", chosen)
+    page.wait_for_url(f"**modality={chosen}**")
+    _expect_gallery(page)
 
 
 def test_the_same_image_can_be_chosen_again_after_going_back(open_page: OpenPage, picture: Path) -> None:

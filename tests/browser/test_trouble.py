@@ -34,7 +34,10 @@ def test_without_a_search_worker_the_question_waits(site: LiveSite, open_page: O
     with _frozen([site.worker("search"), *site.pool("search")]):
         page.set_input_files("input[name=image]", picture)
         expect(page.get_by_role("heading", level=1)).to_have_text("Searching …")
-        expect(page.get_by_text("No search worker is free at the moment")).to_be_visible(timeout=15_000)
+        expect(page.locator(".answer").get_by_text("No search worker is free at the moment")).to_be_visible(
+            timeout=15_000
+        )
+        expect(page.locator("#said")).to_contain_text("No search worker is free at the moment")
         expect(page.locator(".tile-waiting")).to_have_count(20)
     expect(page.locator("ol.gallery > li")).to_have_count(20, timeout=30_000)
     assert page.title().startswith("Similar images")

@@ -9,12 +9,12 @@ import torch
 
 from retrieval.network.execution import best_dtype
 from retrieval.network.vgg import VGG, split_at_block
-from tests.learning.conftest import narrow_network, small_task
+from tests.learning.conftest import SMALL_FIRST, narrow_network, small_task
 from training.learning import learner
 from training.learning.data import LabelledImages
 from training.learning.learner import TrainingDiverged
 from training.learning.loop import Environment, EpochResult, History, Hooks, Task, train
-from training.learning.recipe import Recipe
+from training.learning.recipe import LIMITS, Recipe
 
 FLOAT32 = Environment(device=torch.device("cpu"), dtype=torch.float32)
 HAS_BFLOAT16 = best_dtype(torch.device("cpu")) == torch.bfloat16
@@ -197,7 +197,7 @@ def test_frozen_blocks_keep_their_weights_and_all_others_learn(images: LabelledI
 
 
 def test_the_cache_changes_nothing(images: LabelledImages, tmp_path: Path) -> None:
-    task = small_task(images, frozen_blocks=3)
+    task = small_task(images, frozen_blocks=3, **SMALL_FIRST)
     kept = train(narrow_network(), task=task, folder=tmp_path / "kept", environment=FLOAT32)
     without = replace(FLOAT32, cache_bytes=0, workers=1)
     anew = train(narrow_network(), task=task, folder=tmp_path / "anew", environment=without)
@@ -244,10 +244,11 @@ def test_patience_counts_from_the_first_epoch_at_full_size(images: LabelledImage
     assert len(history.epochs) == 5
 
 
-@pytest.mark.parametrize(("epochs", "small"), [(1, 0), (2, 1), (4, 3), (25, 18)])
-def test_never_all_epochs_are_small(epochs: int, small: int) -> None:
-    recipe = Recipe(epochs=epochs, small_share=0.75, small_side=128)
-    assert [recipe.side(epoch) for epoch in range(1, epochs + 1)] == [128] * small + [224] * (epochs - small)
+@pytest.mark.parametrize("epochs", [1, 2, 20, 1000])
+def test_never_all_epochs_are_small(epochs: int) -> None:
+    recipe = Recipe(epochs=epochs, small_share=LIMITS["small_share"][1], small_side=128)
+    assert recipe.side(epochs) == 224
+    assert [recipe.side(1), recipe.side(recipe.small_epochs + 1)] == [128 if epochs > 1 else 224, 224]
 
 
 def test_a_loss_beyond_all_numbers_ends_it_with_advice(images: LabelledImages, tmp_path: Path) -> None:

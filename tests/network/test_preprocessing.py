@@ -115,3 +115,8 @@ def test_preprocessing_survives_json(preprocessing: Preprocessing) -> None:
 def test_a_preprocessing_that_makes_no_sense_is_refused(change: dict) -> None:
     with pytest.raises(ValueError, match="preprocessing"):
         Preprocessing.from_dict(TORCHVISION.to_dict() | change)
+
+
+def test_a_preprocessing_has_a_size() -> None:
+    with pytest.raises(ValueError, match="preprocessing"):
+        Preprocessing(size=0)

@@ -100,7 +100,9 @@ class Task:
 
     def fingerprint(self) -> str:
         """Of all that a checkpoint must agree with to be gone on from."""
-        digest = hashlib.sha256(repr(self.recipe).encode() + repr(self.preprocessing).encode())
+        # What is as it is by default is left out: an update that adds a choice leaves unfinished runs what they are.
+        chosen = {name: value for name, value in self.recipe.to_dict().items() if value != getattr(Recipe, name)}
+        digest = hashlib.sha256(repr(sorted(chosen.items())).encode() + repr(self.preprocessing).encode())
         for images in (self.training, self.validation):
             digest.update(repr([str(path) for path in images.paths]).encode() + images.targets.tobytes())
         return digest.hexdigest()

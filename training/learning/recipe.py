@@ -20,9 +20,10 @@ class RecipeRefused(ValueError):
 class Recipe:
     """Gradient descent on cross-entropy, and how it is regularised and ended.
 
-    `frozen_blocks` first blocks of convolutions keep the weights they start with. `patience` epochs without a better
-    validation result end the run. `learning_rate` is the highest of the schedule: "one_cycle" rises to it and falls to
-    almost nothing over `epochs` (Smith and Topin 2019). Gradients longer than `gradient_clip` are shortened to it.
+    `frozen_blocks` first blocks of convolutions keep the weights they start with. `patience` epochs at full size
+    without a better validation result end the run. `learning_rate` is the highest of the schedule: "one_cycle" rises to
+    it and falls to almost nothing over `epochs` (Smith and Topin 2019). Gradients longer than `gradient_clip` are
+    shortened to it.
     "sgd" is the published optimiser; "adamw" (Loshchilov and Hutter 2019) needs a learning rate some 30 times smaller,
     and takes `momentum` for its first moment.
     The first `small_share` of the epochs learn from images of `small_side` pixels a side, which takes a fraction of the
@@ -99,7 +100,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "dropout": (0, 0.95),
     "label_smoothing": (0, 0.9),
     "small_share": (0, 0.95),
-    "small_side": (64, INPUT_SIDE),
+    "small_side": (64, 192),
     "seed": (0, 2**31 - 1),
 }
 
@@ -108,8 +109,6 @@ LIMITS: dict[str, tuple[float, float]] = {
 RECIPES: dict[str, dict[str, Any]] = {
     "published": {},
     "elsewhere": {
-        # Strong augmentation makes the validation result of one epoch a matter of luck until the rate has fallen.
-        "patience": 8,
         "augmentation": "strong",
         "flips": True,
         "optimiser": "adamw",

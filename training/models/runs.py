@@ -16,7 +16,8 @@ from training.learning.recipe import Recipe
 class TrainingRun(Job):
     """One training of a network (status: see Job). Only one is unfinished at any time, which the database sees to.
 
-    `done` and `total` count within the `phase`: images while preparing and judging, batches while an epoch runs.
+    `done` and `total` count within the `phase`: images while preparing (validation and training part one after the
+    other) and judging, batches while an epoch runs.
     """
 
     task_name: ClassVar[str] = "training.tasks.train_task"
@@ -77,12 +78,10 @@ class TrainingRun(Job):
         share = self.done / self.total if self.phase == self.Phase.TRAINING and self.total else 0
         # Validation is the short end of an epoch: what is left does not jump back by a whole one.
         share = 1 if self.phase == self.Phase.VALIDATING else share
-        recipe = Recipe.from_dict(self.recipe)
-        done = len(seconds)
-        # Epochs on small images take less: each counts by its pixels.
-        work = [recipe.side(epoch) ** 2 for epoch in range(1, recipe.epochs + 1)]
-        left = sum(work[done:]) - share * sum(work[done : done + 1])
-        return sum(seconds) / sum(work[:done]) * left
+        recipe, done = Recipe.from_dict(self.recipe), len(seconds)
+        sides = [recipe.side(epoch) for epoch in range(1, recipe.epochs + 1)]
+        expected = [_expected(seconds, sides=sides, side=side) for side in sides[done:]]
+        return sum(expected) - share * sum(expected[:1])
 
     @property
     def best_epoch(self) -> "EpochMetrics | None":
@@ -98,6 +97,14 @@ class TrainingRun(Job):
     def duration(self) -> timedelta:
         """Since it was asked for, with all its attempts."""
         return (self.finished_at or timezone.now()) - self.queued_at
+
+
+def _expected(seconds: list[float], *, sides: list[int], side: int) -> float:
+    """Of an epoch with images of that side: the mean of those that are done, or before there is one by their pixels."""
+    same = [took for took, each in zip(seconds, sides, strict=False) if each == side]
+    if same:
+        return sum(same) / len(same)
+    return sum(seconds) * side**2 / sum(each**2 for each in sides[: len(seconds)])
 
 
 class EpochMetrics(models.Model):

@@ -20,7 +20,7 @@ from training.services.words import lines_of_report
 # Options that set the recipe's field of the same name: type, metavar or choices, help.
 NUMBERS: dict[str, tuple[type, str]] = {
     "epochs": (int, "at most"),
-    "patience": (int, "epochs without a better validation result that end the training"),
+    "patience": (int, "epochs at full size without a better validation result that end the training"),
     "batch_size": (int, "images a step"),
     "learning_rate": (float, "the highest of the schedule"),
     "momentum": (float, "how much of the last step goes into the next one"),
@@ -118,7 +118,9 @@ class Command(ReportingCommand):
 
     def _left_behind(self, run: TrainingRun, *, asked: tuple[object, ...]) -> TrainingRun:
         """The unfinished run, if it is the same and nobody works on it any more. Raises CommandError."""
-        same = asked == (set(run.datasets.all()), run.weights, run.recipe, run.caffe_preprocessing)
+        # Choices that a run from before an update does not name are those that it was made with: the defaults.
+        recipe = Recipe.from_dict(run.recipe).to_dict()
+        same = asked == (set(run.datasets.all()), run.weights, recipe, run.caffe_preprocessing)
         beat = run.heartbeat_at
         while same and run.status == JobStatus.RUNNING and run.heartbeat_at == beat:
             # A worker that was killed holds its lease for some seconds more.

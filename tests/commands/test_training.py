@@ -126,7 +126,7 @@ def test_each_choice_of_a_recipe_can_be_taken_back(manage: Manage, stripes: str)
 def test_the_help_says_what_each_recipe_begins_with(capsys: pytest.CaptureFixture[str]) -> None:
     load_command_class("training", "train").print_help("manage.py", "train")
     text = " ".join(capsys.readouterr().out.split())
-    assert "that end the training; published 5, elsewhere 8" in text
+    assert "images a step; published 32, elsewhere 64" in text
     for words in ("published 0.01, elsewhere 0.0003", "published sgd, elsewhere adamw", "published no, elsewhere yes"):
         assert words in text
     assert "--epochs EPOCHS at most; default 25 " in text

@@ -110,7 +110,7 @@ class StartForm(forms.Form):
         "small_share",
         label="Share of epochs with small images",
         help_text="So much of the epochs, from the first on, learns from smaller images, in a fraction of the time. "
-        "The others have the full size. 0 for none.",
+        "The others have the full size, and from them patience counts. 0 for none.",
     )
     small_side = _number(
         "small_side",

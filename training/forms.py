@@ -109,7 +109,7 @@ class StartForm(forms.Form):
     small_share = _number(
         "small_share",
         label="Share of epochs with small images",
-        help_text="So much of the epochs, from the first on, learns from smaller images, in a fraction of the time. "
+        help_text="So much of the epochs, from the first on, learns from smaller images: faster, and less accurate. "
         "The others have the full size, and from them patience counts. 0 for none.",
     )
     small_side = _number(

@@ -160,7 +160,9 @@ def test_train_goes_on_with_what_a_killed_command_left(
     recipe: dict[str, object] = {"architecture": "narrow", "batch_size": 8, "learning_rate": 0.02, "epochs": 2}
     run = start_run(datasets=[Dataset.objects.get()], recipe=recipe, weights="none", publish=False)
     assert jobs.claim(TrainingRun, run.pk)
-    TrainingRun.objects.filter(pk=run.pk).update(lease_expires_at=timezone.now())
+    # As it was stored by a version that did not know all the choices of today.
+    older = {name: value for name, value in run.recipe.items() if not name.startswith("small_")}
+    TrainingRun.objects.filter(pk=run.pk).update(lease_expires_at=timezone.now(), recipe=older)
     status, text = said(*words)
     assert (status, f"Going on with training run {run.pk}" in text) == (0, True)
     assert TrainingRun.objects.get().status == "done"

@@ -47,8 +47,7 @@ def make_runner(network: VGG, *, device: torch.device, dtype: torch.dtype) -> Ru
 def make_block_runner(blocks: nn.Sequential, *, device: torch.device, dtype: torch.dtype) -> Runner:
     """Return a function that computes whole blocks of convolutions as they are now, with weights of its own.
 
-    Prepared images (n, 3, h, w), fastest at 224 -> activations (n, channels, side, side), `dtype` on `device`,
-    channels_last.
+    Prepared images (n, 3, h, w) -> activations (n, channels, side, side), `dtype` on `device`, channels_last.
     """
     if device.type == "cpu" and _has_packed_kernels(dtype):
         return PackedBlocks(blocks, dtype=dtype)

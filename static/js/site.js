@@ -30,6 +30,7 @@
     document.querySelectorAll("form[data-submit-on-change]").forEach((form) => {
       form.reset();
       form.querySelector("button").hidden = true;
+      form.querySelector("[role=status]").textContent = "";
     });
   });
 

@@ -42,14 +42,14 @@ def make_run(dataset: Dataset, *, status: str = "done", epochs: int = 3, **value
     return run
 
 
-def add_epoch(run: TrainingRun, *, epoch: int) -> EpochMetrics:
+def add_epoch(run: TrainingRun, *, epoch: int, is_final: bool = False) -> EpochMetrics:
     return EpochMetrics.objects.create(
         run=run,
         epoch=epoch,
         train_loss=2 / epoch,
         train_accuracy=min(1, 0.45 + 0.1 * epoch),
-        val_loss=2.5 / epoch,
-        val_accuracy=min(1, 0.4 + 0.1 * epoch),
+        val_loss=None if is_final else 2.5 / epoch,
+        val_accuracy=None if is_final else min(1, 0.4 + 0.1 * epoch),
         learning_rate=0.01,
         seconds=120,
     )

@@ -123,6 +123,11 @@ class StartForm(forms.Form):
         label="Patience",
         help_text="Training ends after so many epochs at full size without a better validation result.",
     )
+    final_epochs = _number(
+        "final_epochs",
+        label="Final epochs",
+        help_text="So many more go on from the best epoch with all images but those of the test, gently. 0 for none.",
+    )
     batch_size = _number(
         "batch_size",
         label="Batch size",

@@ -43,13 +43,15 @@ def stripes(manage: Manage, striped_folder: Path) -> str:
 
 @pytest.fixture
 def trained(manage: Manage, stripes: str) -> dict[str, Any]:
-    status, report = manage("train", "--dataset", stripes, *CHOICES, "--epochs", "3")
+    status, report = manage("train", "--dataset", stripes, *CHOICES, "--epochs", "3", "--final-epochs", "2")
     assert status == 0
     return report
 
 
 def test_train_reports_the_run_its_epochs_and_its_test(trained: dict[str, Any]) -> None:
     assert [set(epoch) for epoch in trained["epochs"]] == [EPOCH] * 3
+    assert [set(epoch) for epoch in trained["final_epochs"]] == [EPOCH - {"val_loss", "val_accuracy"}] * 2
+    assert [epoch["epoch"] for epoch in trained["epochs"] + trained["final_epochs"]] == [1, 2, 3, 4, 5]
     assert trained["best_epoch"] in (1, 2, 3)
     assert trained["stopped_early"] is False
     assert trained["parameters"] > 100_000

@@ -12,8 +12,8 @@ from training.learning.data import LabelledImages
 from training.learning.loop import Task
 from training.learning.recipe import Recipe
 
-# One of three epochs on small images.
-SMALL_FIRST = {"small_share": 0.4, "small_side": 96}
+# One of three epochs on small images, and one on all images after those.
+ALL_STAGES = {"small_share": 0.4, "small_side": 96, "final_epochs": 1}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 
 from retrieval.network.execution import best_dtype
 from retrieval.network.vgg import VGG, split_at_block
-from tests.learning.conftest import SMALL_FIRST, narrow_network, small_task
+from tests.learning.conftest import ALL_STAGES, narrow_network, small_task
 from training.learning import learner
 from training.learning.data import LabelledImages
 from training.learning.learner import TrainingDiverged
@@ -30,7 +30,9 @@ def weights(network: VGG) -> torch.Tensor:
 
 
 def figures(history: History) -> list[tuple[float, ...]]:
-    return [(each.train_loss, each.train_accuracy, each.val_loss, each.val_accuracy) for each in history.epochs]
+    """Of each epoch; final epochs have no validation figures."""
+    known = [(each.train_loss, each.train_accuracy, each.val_loss, each.val_accuracy) for each in history.epochs]
+    return [tuple(value for value in row if value is not None) for row in known]
 
 
 @pytest.mark.parametrize(
@@ -98,13 +100,23 @@ def test_the_best_epoch_has_the_highest_accuracy_and_then_the_lowest_loss() -> N
         {"optimiser": "adamw", "learning_rate": 1e-3},
         {"frozen_blocks": 1, "small_share": 0.5, "small_side": 96},
         {"frozen_blocks": 1, "small_share": 0.75, "small_side": 96},
+        {"epochs": 2, "final_epochs": 2},
+        {"epochs": 1, "final_epochs": 3, "small_share": 0.5, "optimiser": "adamw", "learning_rate": 1e-3},
     ],
-    ids=["as published", "augmented", "adamw", "between the sizes", "on small images"],
+    ids=[
+        "as published",
+        "augmented",
+        "adamw",
+        "between the sizes",
+        "on small images",
+        "before the final epochs",
+        "in the final epochs",
+    ],
 )
 def test_an_interrupted_run_ends_as_if_it_had_not_been(
     images: LabelledImages, tmp_path: Path, choices: dict[str, object]
 ) -> None:
-    task = small_task(images, epochs=4, patience=4, dropout=0.5, **choices)
+    task = small_task(images, **{"epochs": 4, "patience": 4, "dropout": 0.5} | choices)
     whole = narrow_network()
     expected = train(whole, task=task, folder=tmp_path / "whole", environment=FLOAT32)
 
@@ -121,7 +133,8 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     resumed = train(
         network, task=task, folder=tmp_path / "parts", hooks=Hooks(on_resume=known.extend), environment=FLOAT32
     )
-    assert [each.epoch for each in known] == [1, 2]
+    assert {each.epoch for each in known} == {1, 2}
+    assert len(resumed.epochs) == 4
     assert figures(resumed) == figures(expected)
     assert torch.equal(weights(network), weights(whole))
 
@@ -164,7 +177,8 @@ def test_a_kill_between_the_best_weights_and_the_checkpoint_costs_one_epoch(
     known: list[EpochResult] = []
     hooks = Hooks(on_resume=known.extend)
     resumed = train(narrow_network(), task=task, folder=tmp_path / "parts", hooks=hooks, environment=FLOAT32)
-    assert [each.epoch for each in known] == [1, 2]
+    assert {each.epoch for each in known} == {1, 2}
+    assert len(resumed.epochs) == 4
     assert figures(resumed) == figures(expected)
     assert len(list((tmp_path / "parts").glob("best-*"))) == 1
 
@@ -197,7 +211,7 @@ def test_frozen_blocks_keep_their_weights_and_all_others_learn(images: LabelledI
 
 
 def test_the_cache_changes_nothing(images: LabelledImages, tmp_path: Path) -> None:
-    task = small_task(images, frozen_blocks=3, **SMALL_FIRST)
+    task = small_task(images, frozen_blocks=3, **ALL_STAGES)
     kept = train(narrow_network(), task=task, folder=tmp_path / "kept", environment=FLOAT32)
     without = replace(FLOAT32, cache_bytes=0, workers=1)
     anew = train(narrow_network(), task=task, folder=tmp_path / "anew", environment=without)
@@ -242,6 +256,36 @@ def test_patience_counts_from_the_first_epoch_at_full_size(images: LabelledImage
     history = train(narrow_network(), task=task, folder=tmp_path, environment=FLOAT32)
     assert history.best.epoch < 4
     assert len(history.epochs) == 5
+
+
+def test_final_epochs_learn_from_the_validation_images_too(images: LabelledImages, tmp_path: Path) -> None:
+    network = narrow_network()
+    learnt_from: list[int] = []
+    network.features[0].register_forward_pre_hook(
+        lambda layer, inputs: learnt_from.append(len(inputs[0])) if layer.training else None
+    )
+    seen: dict[int, torch.Tensor] = {}
+    hooks = Hooks(on_epoch=lambda result: seen.update({result.epoch: weights(network).clone()}))
+    task = small_task(images, epochs=2, final_epochs=2, batch_size=50)
+    history = train(network, task=task, folder=tmp_path, hooks=hooks, environment=FLOAT32)
+    assert learnt_from == [20, 20, 30, 30]
+    assert [each.epoch for each in history.epochs] == [1, 2, 3, 4]
+    assert [each.val_accuracy is None for each in history.epochs] == [False, False, True, True]
+    assert torch.equal(weights(network), seen[4])
+
+
+def test_final_epochs_go_on_gently_from_the_best_epoch(images: LabelledImages, tmp_path: Path) -> None:
+    seen: dict[int, torch.Tensor] = {}
+    network = narrow_network()
+    hooks = Hooks(on_epoch=lambda result: seen.update({result.epoch: weights(network).clone()}))
+    recipe = {"epochs": 50, "patience": 2, "schedule": "constant", "learning_rate": 0.03, "final_epochs": 1}
+    task = _misleading(small_task(images, **recipe))
+    history = train(network, task=task, folder=tmp_path, hooks=hooks, environment=FLOAT32)
+    best = history.best.epoch
+    assert history.stopped_early(task.recipe)
+    assert len(history.epochs) == best + 3
+    assert history.epochs[-1].learning_rate == pytest.approx(0.01)
+    assert torch.dist(seen[best + 3], seen[best]) < torch.dist(seen[best + 3], seen[best + 2])
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 20, 1000])

@@ -121,8 +121,16 @@ def test_the_deadline_ends_it_with_a_reason(start: Callable[..., TrainingRun], s
     assert "took longer" in run.reason
 
 
+@pytest.mark.parametrize(
+    ("choices", "learnt_from"),
+    [({}, 28), ({"epochs": 1, "final_epochs": 3}, 32)],
+    ids=["while it looks for the best epoch", "in the final epochs"],
+)
 def test_a_worker_that_dies_costs_the_epoch_it_was_in(
-    start: Callable[..., TrainingRun], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., TrainingRun],
+    monkeypatch: pytest.MonkeyPatch,
+    choices: dict[str, int],
+    learnt_from: int,
 ) -> None:
     monkeypatch.setattr("training.services.watching.TELL_SECONDS", 0)
 
@@ -133,7 +141,7 @@ def test_a_worker_that_dies_costs_the_epoch_it_was_in(
         if run.epochs.count() == 2:
             raise Killed
 
-    run = start()
+    run = start(**choices)
     with pytest.raises(Killed):
         work(run, progress=die)
     first = list(run.epochs.values_list("epoch", "train_loss"))
@@ -143,6 +151,8 @@ def test_a_worker_that_dies_costs_the_epoch_it_was_in(
     assert (run.status, run.attempts) == (JobStatus.DONE, 2)
     assert list(run.epochs.values_list("epoch", "train_loss"))[:2] == first
     assert run.epochs.count() == 4
+    assert run.model_version is not None
+    assert f"on {learnt_from} images of 2 classes" in run.model_version.weights_report
 
 
 def test_a_worker_that_dies_while_judging_makes_no_second_version(

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from retrieval.models import Dataset, ModelVersion
 from tests.training_rows import add_epoch, make_evaluation, make_run, make_version
-from training.models import Evaluation, TrainingRun
+from training.models import EpochMetrics, Evaluation, TrainingRun
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
@@ -107,6 +107,38 @@ def test_epochs_on_small_images_take_less_of_the_time_that_is_left(logged_in: Lo
     TrainingRun.objects.filter(pk=run.pk).update(recipe=run.recipe | {"small_share": 0.05, "small_side": 112})
     page = _text(logged_in("staff", name="another"), f"/training/runs/{run.pk}/")
     assert "epoch 3 of at most 20, about 35 min left" in page
+
+
+def test_final_epochs_are_told_from_those_before_them(logged_in: LoggedIn, archive: Dataset) -> None:
+    run = make_run(archive, status="running", epochs=3, phase="training", done=30, total=60)
+    recipe = run.recipe | {"epochs": 4, "final_epochs": 2}
+    TrainingRun.objects.filter(pk=run.pk).update(recipe=recipe)
+    client, address = logged_in("staff"), f"/training/runs/{run.pk}/"
+    page = _text(client, address)
+    assert "epoch 4 of at most 4 and 2 final, about 5 min left if nothing ends it earlier" in page
+    # What was best is known: after the last epoch, or as soon as patience is at its end.
+    TrainingRun.objects.filter(pk=run.pk).update(recipe=recipe | {"epochs": 3})
+    assert "final epoch 1 of 2, about 3 min left 30 of 60" in _text(client, address)
+    EpochMetrics.objects.filter(run=run, epoch=1).update(val_accuracy=0.9)
+    TrainingRun.objects.filter(pk=run.pk).update(recipe=recipe | {"patience": 2})
+    assert "final epoch 1 of 2" in _text(client, address)
+    add_epoch(run, epoch=4, is_final=True)
+    page = _text(client, address)
+    assert "final epoch 2 of 2" in page
+    assert "Best validation accuracy so far: 90.0 % in epoch 1" in page
+    assert "Epoch 4 learns from the validation images too" in page
+    assert "Training, 4 of at most 6 epochs done" in _text(client, "/training/")
+
+
+def test_a_run_with_final_epochs_tells_which_epoch_they_went_on_from(logged_in: LoggedIn, archive: Dataset) -> None:
+    run = make_run(archive, epochs=3)
+    TrainingRun.objects.filter(pk=run.pk).update(recipe=run.recipe | {"epochs": 3, "final_epochs": 2})
+    for epoch in (4, 5):
+        add_epoch(run, epoch=epoch, is_final=True)
+    page = _text(logged_in("staff"), f"/training/runs/{run.pk}/")
+    assert "in epoch 3 of 3. 2 final epochs went on from there with the validation images too." in page
+    assert "ended early" not in page
+    assert "5 of 5" in _text(logged_in("staff", name="another"), "/training/")
 
 
 def test_a_run_that_has_just_been_taken_waits_no_more(logged_in: LoggedIn, archive: Dataset) -> None:

@@ -6,6 +6,7 @@ What these make of an image is kept where it is the same in every epoch.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -33,6 +34,12 @@ class LabelledImages:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def __add__(self, other: Self) -> "LabelledImages":
+        return LabelledImages(paths=[*self.paths, *other.paths], targets=np.concatenate([self.targets, other.targets]))
+
+
+NO_IMAGES = LabelledImages(paths=[], targets=np.zeros(0, np.int64))
 
 
 class FrozenBlocks:

@@ -60,6 +60,18 @@ class Sums:
         return Sums(loss=loss, correct=round(correct), images=round(images))
 
 
+def checkpoint_state(folder: Path, *, task: str) -> dict[str, Any]:
+    """The state of the checkpoint in `folder`, or {} where `Learner.resume` could not go on from it."""
+    return _checkpoint(folder, task=task)[1]
+
+
+def _checkpoint(folder: Path, *, task: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors, state = load_tensors(folder / _CHECKPOINT) or ({}, {})
+    if state.get("task") != task or load_tensors(folder / _best(state["best"])) is None:
+        return {}, {}
+    return tensors, state
+
+
 class Learner:
     """The trainable part of `network`, from the activations of its frozen blocks to the logits, on one device.
 
@@ -135,8 +147,8 @@ class Learner:
 
     def resume(self, folder: Path, *, task: str) -> dict[str, Any]:
         """Go on from the checkpoint in `folder`; its state, or {} where there is none of this task."""
-        tensors, state = load_tensors(folder / _CHECKPOINT) or ({}, {})
-        if state.get("task") != task or load_tensors(folder / _best(state["best"])) is None:
+        tensors, state = _checkpoint(folder, task=task)
+        if not state:
             return {}
         self._set_weights(tensors)
         for key, tensor in tensors.items():

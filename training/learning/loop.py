@@ -6,9 +6,10 @@ share of every batch and the gradients are averaged, so that the result is that 
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,41 +20,54 @@ from retrieval.network.execution import best_device, best_dtype
 from retrieval.network.preprocessing import Preprocessing
 from retrieval.network.vgg import VGG
 from training.learning.augmentation import make_augmentation
-from training.learning.data import FrozenBlocks, Inputs, LabelledImages
-from training.learning.learner import Learner, Sums, processes, rank
-from training.learning.recipe import Recipe
+from training.learning.data import NO_IMAGES, FrozenBlocks, Inputs, LabelledImages
+from training.learning.learner import Learner, Sums, checkpoint_state, processes, rank
+from training.learning.recipe import LIMITS, Recipe
+
+# Of the highest learning rate, in the final epochs.
+_FINAL_RATE = 1 / 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """Epochs are counted from 1. Losses are mean cross-entropies; training figures are taken while it learns."""
+    """Epochs are counted from 1. Losses are mean cross-entropies; training figures are taken while it learns.
+
+    Final epochs, which learn from the validation images too, have no validation figures.
+    """
 
     epoch: int
     train_loss: float
     train_accuracy: float
-    val_loss: float
-    val_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
     learning_rate: float
     seconds: float
 
 
 @dataclass(kw_only=True)
 class History:
-    """The epochs so far. The best one has the highest validation accuracy, and among equals the lowest loss."""
+    """The epochs so far. The best one has the highest validation accuracy, and among equals the lowest loss; where
+    none was validated it is the last.
+    """
 
     epochs: list[EpochResult] = field(default_factory=list)
 
     @property
     def best(self) -> EpochResult:
-        return max(self.epochs, key=lambda each: (each.val_accuracy, -each.val_loss))
+        return max(self.epochs, key=_merit)
 
     def stopped_early(self, recipe: Recipe) -> bool:
-        # On small images the validation result says little yet: patience counts from the first epoch at full size.
-        best = max(self.best.epoch, recipe.small_epochs) if self.epochs else 0
-        return bool(self.epochs) and len(self.epochs) - best >= recipe.patience
+        validated = sum(each.val_accuracy is not None for each in self.epochs)
+        return validated > 0 and recipe.stops_early(done=validated, best=self.best.epoch)
 
     def is_over(self, recipe: Recipe) -> bool:
         return len(self.epochs) >= recipe.epochs or self.stopped_early(recipe)
+
+
+def _merit(result: EpochResult) -> tuple[float, float]:
+    if result.val_accuracy is None or result.val_loss is None:
+        return -1, result.epoch
+    return result.val_accuracy, -result.val_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +99,9 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is to be learnt: from `training`; `validation` decides which epoch is the best, and when to stop."""
+    """What is to be learnt: from `training`; `validation`, where it has images, decides which epoch is the best, and
+    when to stop.
+    """
 
     recipe: Recipe
     preprocessing: Preprocessing
@@ -97,6 +113,16 @@ class Task:
         """In one epoch. A last batch with fewer images than there are processes is left out."""
         whole, rest = divmod(len(self.training), self.recipe.batch_size)
         return whole + (rest >= processes())
+
+    def final(self) -> "Task | None":
+        """What the final epochs learn, if there are any: from all images, gently, so that little is unlearnt."""
+        if not self.recipe.final_epochs:
+            return None
+        rate = max(self.recipe.learning_rate * _FINAL_RATE, LIMITS["learning_rate"][0])
+        recipe = replace(
+            self.recipe, epochs=self.recipe.final_epochs, final_epochs=0, small_share=0.0, learning_rate=rate
+        )
+        return replace(self, recipe=recipe, training=self.training + self.validation, validation=NO_IMAGES)
 
     def fingerprint(self) -> str:
         """Of all that a checkpoint must agree with to be gone on from."""
@@ -111,34 +137,59 @@ class Task:
 def train(
     network: VGG, *, task: Task, folder: Path, hooks: Hooks = Hooks(), environment: Environment | None = None
 ) -> History:
-    """Train `network` in place and leave it with the weights of its best epoch, on the CPU, in evaluation mode.
+    """Train `network` in place and leave it, on the CPU and in evaluation mode, with the weights of its best epoch, or
+    with those that the final epochs made of them.
 
     `folder` keeps the checkpoint: with one of the same task in it the training goes on after its last epoch, to the
     same result as if it had never stopped; several processes must all see the same folder. Raises TrainingDiverged,
     PreviewUnreadable, OSError for a full disk, and whatever a hook raises.
     """
     where = environment or Environment()
+    final = task.final()
+    if final is None:
+        return _train(network, task=task, folder=folder, hooks=hooks, where=where)
+    # Once the final epochs have a checkpoint, it is the only one.
+    before = _results(checkpoint_state(folder, task=final.fingerprint()).get("before", []))
+    if not before:
+        before = _train(network, task=task, folder=folder, hooks=hooks, where=where).epochs
+    last = _train(network, task=final, folder=folder, hooks=hooks, where=where, before=before)
+    return History(epochs=[*before, *last.epochs])
+
+
+def _train(
+    network: VGG,
+    *,
+    task: Task,
+    folder: Path,
+    hooks: Hooks,
+    where: Environment,
+    before: Sequence[EpochResult] = (),
+) -> History:
+    """Train for the epochs of the task, which come after those that were `before`; return them."""
     recipe = task.recipe
     steps = task.batches * recipe.epochs
     learner = Learner(network, recipe=recipe, steps=steps, device=where.device, dtype=where.precision)
-    history = _resumed(learner, folder=folder, task=task)
-    hooks.on_resume(history.epochs)
+    history = History(epochs=_results(learner.resume(folder, task=task.fingerprint()).get("epochs", [])))
+    hooks.on_resume([*before, *history.epochs])
     supply = _Supply(learner, task=task, environment=where, hooks=hooks)
     while not history.is_over(recipe):
-        number = len(history.epochs) + 1
+        number = len(before) + len(history.epochs) + 1
         result = _epoch(learner, task=task, inputs=supply.of_epoch(number), number=number, hooks=hooks)
         history.epochs.append(result)
         if rank() == 0:
-            state = {"task": task.fingerprint(), "epochs": [asdict(each) for each in history.epochs]}
+            state = {"task": task.fingerprint(), "before": _plain(before), "epochs": _plain(history.epochs)}
             learner.save(folder, state=state, best=history.best.epoch, is_best=history.best is result)
         hooks.on_epoch(result)
     learner.finish(folder, best=history.best.epoch)
     return history
 
 
-def _resumed(learner: Learner, *, folder: Path, task: Task) -> History:
-    state = learner.resume(folder, task=task.fingerprint())
-    return History(epochs=[EpochResult(**each) for each in state.get("epochs", [])])
+def _plain(results: Sequence[EpochResult]) -> list[dict[str, Any]]:
+    return [asdict(each) for each in results]
+
+
+def _results(plain: Sequence[Mapping[str, Any]]) -> list[EpochResult]:
+    return [EpochResult(**each) for each in plain]
 
 
 class _Supply:
@@ -205,8 +256,8 @@ def _epoch(learner: Learner, *, task: Task, inputs: tuple[Inputs, Inputs], numbe
         epoch=number,
         train_loss=learnt.loss / learnt.images,
         train_accuracy=learnt.correct / learnt.images,
-        val_loss=judged.loss / judged.images,
-        val_accuracy=judged.correct / judged.images,
+        val_loss=judged.loss / judged.images if judged.images else None,
+        val_accuracy=judged.correct / judged.images if judged.images else None,
         learning_rate=rate,
         seconds=time.perf_counter() - started,
     )

@@ -28,6 +28,9 @@ class Recipe:
     and takes `momentum` for its first moment.
     The first `small_share` of the epochs learn from images of `small_side` pixels a side, which takes a fraction of the
     time; the rest, at full size, gets the network used to the size that it will see (Touvron et al. 2019).
+    Once the best epoch is known, validation has done its work: `final_epochs` more go on from its weights, at a third
+    of the learning rate, and learn from the validation images too (Goodfellow et al. 2016, section 7.8). Their result
+    is kept as it is.
     Raises RecipeRefused.
     """
 
@@ -48,6 +51,7 @@ class Recipe:
     flips: bool = False
     small_share: float = 0.0
     small_side: int = 128
+    final_epochs: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,6 +72,11 @@ class Recipe:
     def side(self, epoch: int) -> int:
         """Of the images of an epoch, counted from 1, in pixels."""
         return self.small_side if epoch <= self.small_epochs else INPUT_SIDE
+
+    def stops_early(self, *, done: int, best: int) -> bool:
+        """Whether patience is at its end after so many epochs, the best of which was that one."""
+        # On small images the validation result says little yet: patience counts from the first epoch at full size.
+        return done - max(best, self.small_epochs) >= self.patience
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -101,6 +110,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "label_smoothing": (0, 0.9),
     "small_share": (0, 0.95),
     "small_side": (64, 192),
+    "final_epochs": (0, 1000),
     "seed": (0, 2**31 - 1),
 }
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from retrieval.models import Dataset, Job, JobStatus, MedicalImage, ModelVersion
 from retrieval.models.jobs import UNFINISHED
+from retrieval.network.architectures import INPUT_SIDE
 from training.learning.recipe import Recipe
 
 
@@ -72,26 +73,53 @@ class TrainingRun(Job):
     @property
     def seconds_left(self) -> float | None:
         """To the last epoch, if none stops it earlier; None before the first epoch is done."""
-        seconds = [epoch.seconds for epoch in self.epochs.all()]
-        if self.is_finished or not seconds:
+        learnt, final = self.learnt_epochs, self.final_epochs
+        if self.is_finished or not learnt:
             return None
         share = self.done / self.total if self.phase == self.Phase.TRAINING and self.total else 0
         # Validation is the short end of an epoch: what is left does not jump back by a whole one.
         share = 1 if self.phase == self.Phase.VALIDATING else share
-        recipe, done = Recipe.from_dict(self.recipe), len(seconds)
+        recipe = Recipe.from_dict(self.recipe)
         sides = [recipe.side(epoch) for epoch in range(1, recipe.epochs + 1)]
-        expected = [_expected(seconds, sides=sides, side=side) for side in sides[done:]]
+        sides_left = [] if self.is_in_final_epochs else sides[len(learnt) :]
+        sides_left += [INPUT_SIDE] * (recipe.final_epochs - len(final))
+        seconds = [epoch.seconds for epoch in learnt]
+        expected = [_expected(seconds, sides=sides, side=side) for side in sides_left]
         return sum(expected) - share * sum(expected[:1])
 
     @property
+    def learnt_epochs(self) -> "list[EpochMetrics]":
+        """Those that were validated, which looked for the best weights."""
+        return [epoch for epoch in self.epochs.all() if not epoch.is_final]
+
+    @property
+    def final_epochs(self) -> "list[EpochMetrics]":
+        return [epoch for epoch in self.epochs.all() if epoch.is_final]
+
+    @property
+    def is_in_final_epochs(self) -> bool:
+        """Whether the best epoch is known, and what is left is to learn from the validation images too."""
+        recipe, best, done = Recipe.from_dict(self.recipe), self.best_epoch, len(self.learnt_epochs)
+        is_over = done >= recipe.epochs or (best is not None and recipe.stops_early(done=done, best=best.epoch))
+        return recipe.final_epochs > 0 and is_over
+
+    @property
+    def most_epochs(self) -> int:
+        """With the final ones, if nothing ends it earlier."""
+        recipe = Recipe.from_dict(self.recipe)
+        return recipe.epochs + recipe.final_epochs
+
+    @property
     def best_epoch(self) -> "EpochMetrics | None":
-        """The one whose weights were kept: the highest validation accuracy, and among equals the lowest loss."""
-        return max(self.epochs.all(), key=lambda each: (each.val_accuracy, -each.val_loss), default=None)
+        """The one whose weights were kept, or gone on from: the highest validation accuracy, and among equals the
+        lowest loss.
+        """
+        return max(self.learnt_epochs, key=lambda each: (each.val_accuracy, -(each.val_loss or 0)), default=None)
 
     @property
     def stopped_early(self) -> bool:
         """Whether patience ended it before all epochs were done."""
-        return self.status == JobStatus.DONE and self.epochs.count() < self.recipe["epochs"]
+        return self.status == JobStatus.DONE and len(self.learnt_epochs) < self.recipe["epochs"]
 
     @property
     def duration(self) -> timedelta:
@@ -108,14 +136,14 @@ def _expected(seconds: list[float], *, sides: list[int], side: int) -> float:
 
 
 class EpochMetrics(models.Model):
-    """One epoch of a run, counted from 1."""
+    """One epoch of a run, counted from 1; a final one learns from the validation images too and has no validation."""
 
     run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="epochs")
     epoch = models.PositiveIntegerField()
     train_loss = models.FloatField()
     train_accuracy = models.FloatField()
-    val_loss = models.FloatField()
-    val_accuracy = models.FloatField()
+    val_loss = models.FloatField(null=True)
+    val_accuracy = models.FloatField(null=True)
     learning_rate = models.FloatField()
     seconds = models.FloatField()
 
@@ -125,6 +153,11 @@ class EpochMetrics(models.Model):
 
     def __str__(self) -> str:
         return f"epoch {self.epoch} of run {self.run_id}"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the validation images were learnt from too, which leaves nothing to validate with."""
+        return self.val_accuracy is None
 
 
 class SplitImage(models.Model):

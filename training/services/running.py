@@ -200,7 +200,7 @@ def _store(run: TrainingRun, *, network: VGG, preprocessing: Preprocessing, part
     from training.learning.judging import compute_features
 
     embedder = Embedder(network, preprocessing=preprocessing, projection=None)
-    learnt = len(parts[Part.TRAINING])
+    learnt = len(parts[Part.TRAINING]) + (len(parts[Part.VALIDATION]) if run.recipe.get("final_epochs") else 0)
     # Principal directions of more images are the same, and their features would not fit into memory.
     images = sample(parts[Part.TRAINING] + parts[Part.VALIDATION], most=MOST_FOR_PROJECTION)
     paths = [image.path for image in images]

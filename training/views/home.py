@@ -49,9 +49,10 @@ def training_home(request: HttpRequest) -> HttpResponse:
 
 
 def _run_row(run: TrainingRun, *, figures: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    best = run.best_epoch
     return {
         "run": run,
-        "best_accuracy": max((epoch.val_accuracy for epoch in run.epochs.all()), default=None),
+        "best_accuracy": best.val_accuracy if best else None,
         "figures": figures.get(run.model_version_id or 0),
     }
 

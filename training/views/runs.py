@@ -41,14 +41,15 @@ def run_detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _live(run: TrainingRun) -> dict[str, Any]:
     epochs = list(run.epochs.all())
-    recipe = Recipe.from_dict(run.recipe)
-    most = recipe.epochs
+    recipe, final = Recipe.from_dict(run.recipe), run.is_in_final_epochs
+    done, most = (run.final_epochs, recipe.final_epochs) if final else (run.learnt_epochs, recipe.epochs)
     return {
         "run": run,
         "recipe": recipe,
         "epochs": epochs,
         "best": run.best_epoch,
-        "epoch_now": min(len(epochs) + 1, most),
+        "is_final": final,
+        "epoch_now": min(len(done) + 1, most),
         "interruptions": run.attempts - 1,
         "is_late": run.status == JobStatus.QUEUED and run.age_seconds > TRAINER_LATE_SECONDS,
         "stopped_early": run.stopped_early,

@@ -10,7 +10,7 @@ from retrieval.models import Dataset, JobStatus
 from retrieval.network.architectures import ARCHITECTURES
 from retrieval.services import jobs
 from training.learning.recipe import AUGMENTATIONS, BLOCKS, DEFAULT_RECIPE, OPTIMISERS, RECIPES, SCHEDULES, Recipe
-from training.models import TrainingRun
+from training.models import EpochMetrics, TrainingRun
 from training.results import result_of
 from training.services.ending import clean_up
 from training.services.running import train_run
@@ -30,6 +30,7 @@ NUMBERS: dict[str, tuple[type, str]] = {
     "label_smoothing": (float, "share of certainty that is given to the other classes"),
     "small_share": (float, "share of the epochs, the first ones, that learn from smaller images"),
     "small_side": (int, "side of the smaller images in pixels"),
+    "final_epochs": (int, "more epochs, from the best one on, that learn from the validation images too"),
     "seed": (int, "of the split, the random weights and the order"),
 }
 CHOICES = {
@@ -139,9 +140,11 @@ class Command(ReportingCommand):
             raise CommandError(f"There is no dataset “{name}”.") from error
 
     def describe(self, report: dict[str, Any]) -> None:
+        count = len(report["final_epochs"])
+        final = f", then {count} final {'epoch' if count == 1 else 'epochs'}" if count else ""
         self.stdout.write(
             f"Run {report['run']}: model version {report['model_version']}, {report['parameters']:,} parameters, "
-            f"best of {len(report['epochs'])} epochs was epoch {report['best_epoch']}."
+            f"best of {len(report['epochs'])} epochs was epoch {report['best_epoch']}{final}."
         )
         for line in lines_of_report(report["test"]):
             self.stdout.write(line)
@@ -158,15 +161,20 @@ def _begins_with(name: str) -> str:
 
 
 def _report(run: TrainingRun) -> dict[str, Any]:
-    columns = ("epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
+    learnt, judged = ("epoch", "train_loss", "train_accuracy", "seconds"), ("val_loss", "val_accuracy")
     version = run.model_version
     evaluation = result_of(run)
     return {
         "run": run.pk,
         "model_version": version.number if version else None,
         "parameters": run.parameters,
-        "epochs": list(run.epochs.values(*columns)),
+        "epochs": [_columns(each, *learnt, *judged) for each in run.learnt_epochs],
+        "final_epochs": [_columns(each, *learnt) for each in run.final_epochs],
         "stopped_early": run.stopped_early,
         "best_epoch": run.best_epoch.epoch if run.best_epoch else None,
         "test": {"model_version": version.number if version else None, **(evaluation.report if evaluation else {})},
     }
+
+
+def _columns(epoch: EpochMetrics, *names: str) -> dict[str, Any]:
+    return {name: getattr(epoch, name) for name in names}

@@ -2,8 +2,8 @@
 
 The matrix holds the principal directions of a sample, completed by random directions orthogonal to them, so that one
 formula serves an archive of no images and of a million. Where the classes of the sample are known, directions in which
-images of one class differ are shortened (within-class whitening; Fukunaga, Introduction to Statistical Pattern
-Recognition, 1990, chapter 10): what tells classes apart decides who is near.
+images of one class differ are shortened first (within-class whitening; Fukunaga, Introduction to Statistical Pattern
+Recognition, 1990, chapter 10): what tells classes apart decides which directions are kept, and who is near.
 """
 
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ EMBEDDING_DIMENSION = 512
 _SHORTEST = 1e-5
 # Directions that hold less than this share of the largest variance are rounding noise of float32 features.
 _RANK_TOLERANCE = 1e-10
-# What whitening adds to every variance, as a share of their mean: 0.003 to 0.3 differ by 0.002 in P@20 on validation
-# images, and this was the best.
-_SHRINKAGE = 0.01
-# No direction is shortened more than to sqrt(_SHRINKAGE / 512) = 0.004, and none grows.
-_LEAST_STRETCH, _MOST_STRETCH = 1e-3, 1 + 1e-3
+# What whitening adds to every variance within classes, as a share of their sum; chosen by validation images
+# (docs/measurements.md).
+_SHRINKAGE = 1e-6
+# No direction is shortened more than to sqrt(_SHRINKAGE), and none grows; a little more is rounding.
+_LEAST_STRETCH, _MOST_STRETCH = 0.99e-3, 1.001
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,24 +66,33 @@ def l2_normalised(rows: np.ndarray) -> np.ndarray:
     return rows / lengths[:, None].astype(np.float32)
 
 
-def fit_projection(features: np.ndarray, *, classes: np.ndarray | None = None, seed: int = 0) -> Projection:
+def fit_projection(
+    features: np.ndarray, *, classes: np.ndarray | None = None, learnt: np.ndarray | None = None, seed: int = 0
+) -> Projection:
     """Return the projection for features (n, width), float32, L2-normalised; n may be 0.
 
     The columns are the principal directions by falling variance, then random ones drawn from `seed`; they are
-    orthonormal unless `classes` (n,), integers, tell what is to be whitened. Where the rows do not differ (none, one,
-    or all equal) nothing is subtracted: their mean would erase them.
+    orthonormal unless `classes` (n,), integers, tell what is to be whitened. `learnt` (n,), bool, are the rows that
+    tell how images of one class differ; all, if it is not given. Where the rows do not differ (none, one, or all equal)
+    nothing is subtracted: their mean would erase them.
     Raises ValueError for a width below 512 and DegenerateEmbedding for rows without a direction.
     """
     if features.ndim != 2 or features.shape[1] < EMBEDDING_DIMENSION:
         raise ValueError(f"Expected features of at least {EMBEDDING_DIMENSION} columns, got {features.shape}.")
     rows = torch.from_numpy(l2_normalised(features))
     mean = rows.mean(dim=0, dtype=torch.float64).float() if len(rows) else torch.zeros(rows.shape[1])
-    directions = _principal_directions(rows - mean)
-    if directions.shape[1] == 0:
-        mean, directions = torch.zeros_like(mean), _principal_directions(rows)
-    matrix = _completed(directions, seed=seed)
+    whitening = None
     if classes is not None:
-        matrix = matrix @ _whitening((rows - mean).double() @ matrix, classes=torch.from_numpy(classes))
+        known = np.ones(len(rows), bool) if learnt is None else learnt
+        whitening = _whitening(rows[known].double(), classes=torch.from_numpy(classes[known]))
+    if whitening is not None:
+        directions = _principal_directions((rows - mean).double() @ whitening)
+        matrix = whitening @ _completed(directions, seed=seed)
+    else:
+        directions = _principal_directions(rows - mean)
+        if directions.shape[1] == 0:
+            mean, directions = torch.zeros_like(mean), _principal_directions(rows)
+        matrix = _completed(directions, seed=seed)
     return Projection(mean=mean.numpy(), matrix=matrix.float().contiguous().numpy())
 
 
@@ -127,15 +136,16 @@ def _completed(directions: Tensor, *, seed: int) -> Tensor:
     return torch.cat([directions, drawn], dim=1)
 
 
-def _whitening(rows: Tensor, *, classes: Tensor) -> Tensor:
-    """Return (512, 512) float64 for projected rows (n, 512): the more images of one class differ in a direction, the
-    shorter it becomes; without differences within classes, the identity.
+def _whitening(rows: Tensor, *, classes: Tensor) -> Tensor | None:
+    """Return (width, width) float64 for rows (n, width): the more images of one class differ in a direction, the
+    shorter it becomes; None without differences within classes.
     """
     _, numbers, counts = classes.unique(return_inverse=True, return_counts=True)
     sums = torch.zeros(len(counts), rows.shape[1], dtype=rows.dtype).index_add_(0, numbers, rows)
     within = rows - (sums / counts[:, None])[numbers]
     variances, directions = torch.linalg.eigh(within.T @ within / max(1, len(rows)))
-    floor = _SHRINKAGE * variances.clamp(min=0).mean()
-    if floor < torch.finfo(torch.float32).eps ** 2:
-        return torch.eye(rows.shape[1], dtype=rows.dtype)
-    return directions * (floor / (variances.clamp(min=0) + floor)).sqrt()
+    variances = variances.clamp(min=0)
+    if variances.sum() < torch.finfo(torch.float32).eps ** 2:
+        return None
+    floor = _SHRINKAGE * variances.sum()
+    return directions * (floor / (variances + floor)).sqrt()

@@ -189,8 +189,9 @@ def _scale(network: VGG, *, preprocessing: Preprocessing, images: list[RunImage]
 def _store(run: TrainingRun, *, network: VGG, preprocessing: Preprocessing, parts: Parts, watch: Watch) -> None:
     """Fit the projection, save everything as one file, and add the model version.
 
-    Validation images take part in it: the network has not learnt them by heart, so they show better than training
-    images in which directions unseen images of one class differ. The test part stays untouched.
+    Validation images help to choose its directions: the network has not learnt them by heart. How images of one class
+    differ is told by the training images alone: with the others too, images of other hospitals are found less often
+    (docs/measurements.md). The test part stays untouched.
     """
     import numpy as np
 
@@ -206,7 +207,14 @@ def _store(run: TrainingRun, *, network: VGG, preprocessing: Preprocessing, part
     paths = [image.path for image in images]
     features = compute_features(embedder, paths, on_progress=lambda done: watch(done, len(paths), phase=Phase.STORING))
     classes = np.array([run.classes.index(image.label) for image in images], dtype=np.int64)
-    projection = fit_projection(features.normalised, classes=classes[features.rows], seed=run.recipe["seed"])
+    learning = {image.pk for image in parts[Part.TRAINING]}
+    learnt_from = np.array([image.pk in learning for image in images])
+    projection = fit_projection(
+        features.normalised,
+        classes=classes[features.rows],
+        learnt=learnt_from[features.rows],
+        seed=run.recipe["seed"],
+    )
     with work_folder() as folder:
         path = folder / "version.safetensors"
         digest = save_version(

@@ -31,7 +31,8 @@ class SlowNumbers:
         return 200
 
     def __getitem__(self, number: int) -> int:
-        time.sleep(0.05)
+        # Lost while it works on the second one: handing one over may break in other words.
+        time.sleep(5 if number else 0)
         return number
 
 

@@ -37,6 +37,13 @@ def test_a_run_ends_with_a_judged_version_that_is_being_indexed(start: Callable[
     assert not run_folder(run).exists()
 
 
+def test_a_run_tells_when_its_epoch_began(start: Callable[..., TrainingRun]) -> None:
+    run = work(start())
+    last = run.epochs.get(epoch=4)
+    assert run.epoch_began_at is not None
+    assert (run.finished_at - run.epoch_began_at).total_seconds() >= last.seconds  # type: ignore[operator]
+
+
 def test_a_classifier_is_not_asked_about_classes_that_it_has_not_learnt(start: Callable[..., TrainingRun]) -> None:
     version = work(start()).model_version
     assert version is not None

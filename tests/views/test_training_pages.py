@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -83,6 +84,19 @@ def test_a_run_is_watched_while_it_works(logged_in: LoggedIn, archive: Dataset) 
     assert "was interrupted 1 time;" in page
     assert "Cancel …" in page
     assert f'hx-get="{address}?epochs=2"' in client.get(address).content.decode()
+
+
+def test_the_first_epoch_tells_the_time_left_once_some_of_it_is_done(logged_in: LoggedIn, archive: Dataset) -> None:
+    began = timezone.now() - timedelta(minutes=12)
+    run = make_run(archive, status="running", epochs=0, phase="training", done=2, total=60, epoch_began_at=began)
+    client, address = logged_in("staff"), f"/training/runs/{run.pk}/"
+    assert "Training , epoch 1 of at most 20 2 of 60 batches" in _text(client, address)
+    # A fifth of the first of 20 epochs took 12 minutes: 19.8 of them take 19.8 hours.
+    TrainingRun.objects.update(done=12)
+    assert "Training , epoch 1 of at most 20, about 20 h left" in _text(client, address)
+    assert "Training, 0 of at most 20 epochs done, about 20 h left" in _text(client, "/training/")
+    TrainingRun.objects.update(phase="validating", done=0)
+    assert "Validating , epoch 1 of at most 20, about 4 h left" in _text(client, address)
 
 
 def test_a_validation_counts_batches_and_gives_no_time_back(logged_in: LoggedIn, archive: Dataset) -> None:

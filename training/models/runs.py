@@ -13,12 +13,15 @@ from retrieval.models.jobs import UNFINISHED
 from retrieval.network.architectures import INPUT_SIDE
 from training.learning.recipe import Recipe
 
+# The first ones wait for images that are still being decoded.
+_TELLING_BATCHES = 3
+
 
 class TrainingRun(Job):
     """One training of a network (status: see Job). Only one is unfinished at any time, which the database sees to.
 
     `done` and `total` count within the `phase`: images while preparing (validation and training part one after the
-    other) and judging, batches while an epoch runs.
+    other), projecting and judging, batches while an epoch runs.
     """
 
     task_name: ClassVar[str] = "training.tasks.train_task"
@@ -32,8 +35,9 @@ class TrainingRun(Job):
         PREPARING = "preparing", "computing the frozen blocks"
         TRAINING = "training", "training"
         VALIDATING = "validating", "validating"
-        JUDGING = "judging", "judging on the test images"
+        PROJECTING = "projecting", "fitting the projection"
         STORING = "storing", "storing the model version"
+        JUDGING = "judging", "judging on the test images"
 
     datasets = models.ManyToManyField(Dataset, related_name="training_runs")
     recipe = models.JSONField(help_text="The choices of training/learning/recipe.py.")
@@ -45,6 +49,7 @@ class TrainingRun(Job):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="training_runs"
     )
     phase = models.CharField(max_length=12, choices=Phase.choices, default=Phase.WAITING, blank=True, editable=False)
+    epoch_began_at = models.DateTimeField(null=True, editable=False)
     classes = models.JSONField(default=list, editable=False, help_text="The network's outputs, in order.")
     left_out = models.JSONField(
         default=dict, editable=False, help_text="Images that take no part: unlabelled, unreadable."
@@ -72,20 +77,27 @@ class TrainingRun(Job):
 
     @property
     def seconds_left(self) -> float | None:
-        """To the last epoch, if none stops it earlier; None before the first epoch is done."""
+        """To the last epoch, if none stops it earlier; None while too little is done to tell."""
         learnt, final = self.learnt_epochs, self.final_epochs
-        if self.is_finished or not learnt:
-            return None
         share = self.done / self.total if self.phase == self.Phase.TRAINING and self.total else 0
         # Validation is the short end of an epoch: what is left does not jump back by a whole one.
         share = 1 if self.phase == self.Phase.VALIDATING else share
+        seconds = [epoch.seconds for epoch in learnt] or self._first_epoch(share)
+        if self.is_finished or not seconds:
+            return None
         recipe = Recipe.from_dict(self.recipe)
         sides = [recipe.side(epoch) for epoch in range(1, recipe.epochs + 1)]
         sides_left = [] if self.is_in_final_epochs else sides[len(learnt) :]
         sides_left += [INPUT_SIDE] * (recipe.final_epochs - len(final))
-        seconds = [epoch.seconds for epoch in learnt]
         expected = [_expected(seconds, sides=sides, side=side) for side in sides_left]
         return sum(expected) - share * sum(expected[:1])
+
+    def _first_epoch(self, share: float) -> list[float]:
+        """What the first epoch will take, by its share that is done; nothing before that says something."""
+        # On a slow machine it takes the better part of an hour.
+        if self.epoch_began_at is None or share == 0 or (share < 1 and self.done < _TELLING_BATCHES):
+            return []
+        return [(timezone.now() - self.epoch_began_at).total_seconds() / share]
 
     @property
     def learnt_epochs(self) -> "list[EpochMetrics]":

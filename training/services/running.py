@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from retrieval.models import ModelVersion
 from retrieval.services import jobs
@@ -134,8 +135,12 @@ def _hooks(run: TrainingRun, *, watch: Watch) -> Hooks:
         values = asdict(result)
         EpochMetrics.objects.update_or_create(run=run, epoch=values.pop("epoch"), defaults=values)
 
+    def on_progress(phase: str, done: int, total: int) -> None:
+        begins = phase == Phase.TRAINING and done == 0
+        watch(done, total, phase=Phase(phase), **({"epoch_began_at": timezone.now()} if begins else {}))
+
     return Hooks(
-        on_progress=lambda phase, done, total: watch(done, total, phase=Phase(phase)),
+        on_progress=on_progress,
         on_resume=on_resume,
         on_epoch=on_epoch,
     )
@@ -205,7 +210,10 @@ def _store(run: TrainingRun, *, network: VGG, preprocessing: Preprocessing, part
     # Principal directions of more images are the same, and their features would not fit into memory.
     images = sample(parts[Part.TRAINING] + parts[Part.VALIDATION], most=MOST_FOR_PROJECTION)
     paths = [image.path for image in images]
-    features = compute_features(embedder, paths, on_progress=lambda done: watch(done, len(paths), phase=Phase.STORING))
+    features = compute_features(
+        embedder, paths, on_progress=lambda done: watch(done, len(paths), phase=Phase.PROJECTING)
+    )
+    jobs.beat(run, phase=Phase.PROJECTING, done=0, total=None)
     classes = np.array([run.classes.index(image.label) for image in images], dtype=np.int64)
     learning = {image.pk for image in parts[Part.TRAINING]}
     learnt_from = np.array([image.pk in learning for image in images])
@@ -215,6 +223,7 @@ def _store(run: TrainingRun, *, network: VGG, preprocessing: Preprocessing, part
         learnt=learnt_from[features.rows],
         seed=run.recipe["seed"],
     )
+    jobs.beat(run, phase=Phase.STORING)
     with work_folder() as folder:
         path = folder / "version.safetensors"
         digest = save_version(

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from axes.models import AccessAttempt
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 
 from retrieval.models import Dataset, MedicalImage, Query
 
@@ -53,6 +56,32 @@ def test_a_button_without_a_session_leads_back_to_its_page(
     page = client.post(button, headers={"Referer": referer}, follow=True)
     assert page.context["next"] == leads_to
     assert _log_in(client, name="clinician", following=page.context["next"])["Location"] == leads_to
+
+
+def test_passwords_cannot_be_tried_out(person: Callable[..., User], caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("clinician", "staff"):
+        person(name)
+    here, elsewhere = Client(), Client(REMOTE_ADDR="10.0.0.7")
+    wrong = {"username": "clinician", "password": "guessed", "next": "/queries/"}
+    answers = [here.post("/login/", wrong) for _ in range(10)]
+    assert [answer.status_code for answer in answers] == [200] * 9 + [429]
+    assert "do not match" in answers[0].content.decode()
+    closed = _log_in(here, name="clinician", following="/queries/")
+    page = closed.content.decode()
+    assert (closed.status_code, "no-store" in closed["Cache-Control"]) == (429, True)
+    assert "The password was wrong 10 times" in page
+    assert "closed for about 10 min" in page
+    assert 'name="next" value="/queries/"' in page
+    assert 'value="clinician"' in page
+    assert here.post("/admin/login/", wrong).status_code == 429
+    # Nobody can close the site for others, nor a name for its owner who sits elsewhere.
+    assert _log_in(here, name="staff", following="/").status_code == 302
+    assert _log_in(elsewhere, name="clinician", following="/").status_code == 302
+    assert "clinician" not in caplog.text
+    AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=11))
+    here.logout()
+    assert _log_in(here, name="clinician", following="/").status_code == 302
+    assert not AccessAttempt.objects.exists()
 
 
 def test_a_page_from_before_the_last_login_says_what_to_do(logged_in: LoggedIn) -> None:

@@ -48,7 +48,7 @@ def duration(seconds: float | None) -> str:
     if seconds < 60:
         return "less than a minute"
     minutes = round(seconds / 60)
-    return f"about {minutes} min" if minutes < 90 else f"about {round(minutes / 60)} h"
+    return f"about {minutes} min" if minutes < 90 else f"about {round(minutes / 30) / 2:g} h"
 
 
 @register.simple_tag

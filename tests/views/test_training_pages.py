@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from retrieval.models import Dataset, ModelVersion
+from retrieval.templatetags.archive import duration
 from tests.training_rows import add_epoch, make_evaluation, make_run, make_version
 from training.models import EpochMetrics, Evaluation, TrainingRun
 
@@ -84,6 +85,14 @@ def test_a_run_is_watched_while_it_works(logged_in: LoggedIn, archive: Dataset) 
     assert "was interrupted 1 time;" in page
     assert "Cancel …" in page
     assert f'hx-get="{address}?epochs=2"' in client.get(address).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(59, "less than a minute"), (90 * 60 - 40, "about 89 min"), (6000, "about 1.5 h"), (7300, "about 2 h")],
+)
+def test_time_left_is_told_in_words(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 def test_the_first_epoch_tells_the_time_left_once_some_of_it_is_done(logged_in: LoggedIn, archive: Dataset) -> None:

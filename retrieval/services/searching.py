@@ -221,6 +221,12 @@ def _query_preview(query: Query) -> bytes:
     return rendering.preview
 
 
+def is_unlike(neighbours: Sequence[Neighbour], *, version: ModelVersion | None) -> bool:
+    """Whether the nearest of an answer from the whole archive is less similar than what the version usually finds."""
+    usual = version.usual_similarity if version else None
+    return usual is not None and len(neighbours) > 0 and neighbours[0].similarity < usual
+
+
 def decode_query(path: Path) -> Rendering:
     """The middle frame of the file: the first and the last of a series often show nothing."""
     [rendering] = query_decoder().render(path, frames="middle")

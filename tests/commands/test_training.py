@@ -67,6 +67,16 @@ def test_evaluate_asks_the_test_part_again(manage: Manage, trained: dict[str, An
     assert {name: report[name] for name in FIGURES} == {name: trained["test"][name] for name in FIGURES}
 
 
+def test_evaluate_renews_what_an_earlier_judgement_lacked(manage: Manage, trained: dict[str, Any]) -> None:
+    version = ModelVersion.objects.get(number=trained["model_version"])
+    kept = version.metrics
+    assert set(kept) >= {"p_at", "usual_similarity"}
+    ModelVersion.objects.filter(pk=version.pk).update(metrics={"queries": 8})
+    assert manage("evaluate", "--model-version", version.number)[0] == 0
+    version.refresh_from_db()
+    assert version.metrics == kept
+
+
 def test_evaluate_prefers_a_run_that_is_done(manage: Manage, stripes: str, active_version: ModelVersion) -> None:
     dataset = Dataset.objects.get(name=stripes)
     failed_first, done = make_run(dataset, status="failed"), make_run(dataset)
@@ -100,6 +110,10 @@ def test_evaluate_asks_with_images_from_elsewhere(manage: Manage, trained: dict[
     assert report["left_out"] == {"refused": 1, "unlabelled": 0, "already_in_archive": 1}
     assert report["p_at"]["20"] > 0.7
     assert Evaluation.objects.get(source="elsewhere").report["p_at"] == report["p_at"]
+    assert (report["unlike"], report["unknown"]["blobs"]["unlike"]) == (None, None)
+    ModelVersion.objects.filter(number=number).update(metrics={"usual_similarity": 1.5})
+    _, report = manage("evaluate", "--model-version", number, "--queries", folder)
+    assert (report["unlike"], report["unknown"]["blobs"]["unlike"]) == (1, 1)
 
 
 def test_evaluate_says_what_is_missing(manage: Manage, active_version: ModelVersion, tmp_path: Path) -> None:

@@ -129,6 +129,18 @@ def test_search_narrowed(archive: ModelVersion, manage: Manage, picture: Path) -
     assert "drawn" in refused["error"]
 
 
+def test_search_tells_what_is_unlike_the_archive(
+    archive: ModelVersion, manage: Manage, said: Callable[..., tuple[int, str]], picture: Path
+) -> None:
+    _, report = manage("search", picture)
+    assert (report["unlike"], report["usual_similarity"]) == (False, None)
+    ModelVersion.objects.update(metrics={"usual_similarity": 1.5})
+    _, report = manage("search", picture)
+    assert (report["unlike"], report["usual_similarity"]) == (True, 1.5)
+    assert "Unlike the archive: 99 of 100 test images found one with 1.5000 or more." in said("search", picture)[1]
+    assert manage("search", picture, "--label", "chest")[1]["unlike"] is False
+
+
 def test_search_refuses(archive: ModelVersion, manage: Manage, picture: Path, tmp_path: Path) -> None:
     assert manage("search", tmp_path / "nowhere") == (1, {"error": "There is no such file."})
     assert manage("search", picture, "--k", 0)[0] == 1

@@ -15,6 +15,7 @@ from training.learning.metrics import (
     nearest,
     precision_at,
     unknown_classes,
+    usual_similarity,
 )
 
 
@@ -167,9 +168,10 @@ def test_classes_that_the_gallery_does_not_have_are_set_apart() -> None:
     apart = unknown_classes(query_labels=labels, gallery_labels=GALLERY, neighbours=found)
     assert apart.is_known.tolist() == [True, False, True, False, False, True]
     assert apart.per_class == {
-        "hand": {"queries": 1, "mean_similarity": pytest.approx(0.85), "auroc": pytest.approx(1 / 3)},
-        "knee": {"queries": 2, "mean_similarity": pytest.approx(0.4), "auroc": 1},
+        "hand": {"queries": 1, "mean_similarity": pytest.approx(0.85), "auroc": pytest.approx(1 / 3), "unlike": None},
+        "knee": {"queries": 2, "mean_similarity": pytest.approx(0.4), "auroc": 1, "unlike": None},
     }
+    assert apart.unlike is None
     assert json.loads(json.dumps(apart.per_class)) == apart.per_class
     kept = found.of(apart.is_known)
     assert kept.similarities[:, 0].tolist() == nearest_ones[[0, 2, 5]].tolist()
@@ -178,7 +180,23 @@ def test_classes_that_the_gallery_does_not_have_are_set_apart() -> None:
 def test_unknown_classes_alone_cannot_be_told_apart() -> None:
     found = Neighbours(np.zeros((1, 1), np.int64), np.full((1, 1), 0.5, np.float32))
     apart = unknown_classes(query_labels=["knee"], gallery_labels=GALLERY, neighbours=found)
-    assert apart.per_class == {"knee": {"queries": 1, "mean_similarity": 0.5, "auroc": None}}
+    assert apart.per_class == {"knee": {"queries": 1, "mean_similarity": 0.5, "auroc": None, "unlike": None}}
+
+
+def test_less_than_the_usual_similarity_is_unlike_the_gallery() -> None:
+    labels = ["ct", "knee", "mri", "knee", "pet", "ct"]
+    nearest_ones = np.array([[0.9], [0.3], [0.8], [0.7], [0.6], [0.95]], np.float32)
+    found = Neighbours(np.zeros((6, 1), np.int64), nearest_ones)
+    apart = unknown_classes(query_labels=labels, gallery_labels=GALLERY, neighbours=found, usual=0.65)
+    assert (apart.unlike, apart.per_class["knee"]["unlike"]) == (0.25, 0.5)
+
+
+def test_the_usual_similarity_is_what_99_of_100_find() -> None:
+    similarity = np.linspace(0, 1, 101, dtype=np.float32)[:, None]
+    found = Neighbours(np.zeros((101, 1), np.int64), similarity)
+    assert usual_similarity(found) == pytest.approx(0.01)
+    assert usual_similarity(found.of(np.arange(50))) is not None
+    assert usual_similarity(found.of(np.arange(49))) is None
 
 
 def test_known_classes_are_not_set_apart() -> None:

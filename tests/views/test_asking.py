@@ -208,6 +208,24 @@ def test_an_answer_that_comes_later_is_said_aloud(
     assert '<span id="answer-said" hx-swap-oob="innerHTML">The answer is here.</span>' in update
 
 
+def test_an_image_that_is_unlike_the_archive_is_told(
+    clinician: Client, archive: Dataset, ask: Ask, answered: Answered
+) -> None:
+    query = answered(ask(clinician))
+    address = query.get_absolute_url()
+    nearest = query.results.get(rank=1).similarity
+    said = f"The most similar image has {nearest:.3f}; 99 of 100 test images found one with 1.001 or more."
+    assert "Unlike the archive" not in _page(clinician, query)
+    for usual, is_unlike in ((1.001, True), (nearest - 0.001, False)):
+        ModelVersion.objects.update(metrics={"usual_similarity": usual})
+        assert (said in _page(clinician, query)) is is_unlike
+        update = clinician.get(address, headers={"HX-Request": "true"}).content.decode()
+        assert ("The answer is here. The archive may hold nothing of this kind." in update) is is_unlike
+    # Of a part of the archive it would say that the part is a part.
+    ModelVersion.objects.update(metrics={"usual_similarity": 1.001})
+    assert "Unlike the archive" not in _page(clinician, query, label="hand")
+
+
 def test_a_deleted_image_keeps_its_place(clinician: Client, archive: Dataset, ask: Ask, answered: Answered) -> None:
     query = answered(ask(clinician))
     first = query.results.get(rank=1).image

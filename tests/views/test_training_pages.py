@@ -237,7 +237,7 @@ def test_a_judgement_says_what_its_figures_are_worth(logged_in: LoggedIn, judged
     assert "manage.py evaluate --model-version 7 --queries FOLDER" in page
     assert "Embedding, as searches use it 2 4 0.500 0.500 0.500 0.500 0.500" in page
     assert "Features before they are projected 2 4 0.500" in page
-    unknown = {"dental": {"queries": 5, "mean_similarity": 0.4, "auroc": 0.975}}
+    unknown = {"dental": {"queries": 5, "mean_similarity": 0.4, "auroc": 0.975, "unlike": 0.8}}
     elsewhere = Evaluation.objects.create(
         model_version=judged.model_version,
         source="othersources",
@@ -245,6 +245,7 @@ def test_a_judgement_says_what_its_figures_are_worth(logged_in: LoggedIn, judged
         report={
             **judged.report,
             "unknown": unknown,
+            "unlike": 0.05,
             "left_out": {"refused": 3, "unlabelled": 2, "already_in_archive": 1},
             "p_at": dict.fromkeys(("1", "5", "10", "20"), 0.25),
         },
@@ -254,7 +255,8 @@ def test_a_judgement_says_what_its_figures_are_worth(logged_in: LoggedIn, judged
     assert "--queries" not in page
     page = _text(client, f"/training/evaluations/{elsewhere.pk}/")
     assert "on images from “othersources”" in page
-    assert "dental 5 0.400 0.975" in page
+    assert "dental 5 0.400 0.975 80.0 %" in page
+    assert "of the images of known classes it were 5.0 %" in page
     assert "Left out: 3 files that are no readable images, 2 without a class, 1 that the archive has already." in page
     assert "Confusion matrix" in _text(client, f"/training/evaluations/{elsewhere.pk}/?label=chest")
 

@@ -11,6 +11,8 @@ from sklearn.metrics import roc_auc_score
 RANKS = 20
 PRECISION_AT = (1, 5, 10, RANKS)
 _SIMILARITIES_AT_ONCE = 1 << 25  # 128 MB
+# One query in so many finds less than what is usual; of fewer than half as many the lowest says nothing.
+_UNUSUAL_ONE_IN = 100
 
 
 class Neighbours(NamedTuple):
@@ -152,20 +154,30 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
+def usual_similarity(neighbours: Neighbours) -> float | None:
+    """Return what 99 of 100 queries find at least: the similarity of the nearest image. None for fewer than 50."""
+    similarity = neighbours.similarities[:, 0]
+    return float(np.quantile(similarity, 1 / _UNUSUAL_ONE_IN)) if len(similarity) >= _UNUSUAL_ONE_IN / 2 else None
+
+
 class UnknownClasses(NamedTuple):
-    """`is_known` (queries,) bool: the queries to judge. `per_class`: the others by label, ready for JSON."""
+    """`is_known` (queries,) bool: the queries to judge. `per_class`: the others by label, ready for JSON.
+    `unlike`: the share of the known queries whose nearest image has less than the usual similarity.
+    """
 
     is_known: np.ndarray
     per_class: dict[str, dict[str, Any]]
+    unlike: float | None
 
 
 def unknown_classes(
-    *, query_labels: Sequence[str], gallery_labels: Sequence[str], neighbours: Neighbours
+    *, query_labels: Sequence[str], gallery_labels: Sequence[str], neighbours: Neighbours, usual: float | None = None
 ) -> UnknownClasses:
     """Set the queries apart whose label the gallery does not have, and tell how well their similarity gives them away.
 
     `auroc` is the probability that the nearest image of a known query is more similar than that of a query of this
-    class: 1 tells them apart, 0.5 does not. None where there are no known queries.
+    class: 1 tells them apart, 0.5 does not. None where there are no known queries. `unlike` is the share whose nearest
+    image has less than the `usual` similarity, None where that is not known.
     """
     true, similarity = _texts(query_labels), neighbours.similarities[:, 0]
     is_known = np.isin(true, _texts(sorted(set(gallery_labels))))
@@ -178,5 +190,10 @@ def unknown_classes(
             "queries": int(own.sum()),
             "mean_similarity": float(similarity[own].mean()),
             "auroc": auroc,
+            "unlike": _share_below(similarity[own], usual=usual),
         }
-    return UnknownClasses(is_known, per_class)
+    return UnknownClasses(is_known, per_class, unlike=_share_below(similarity[is_known], usual=usual))
+
+
+def _share_below(similarity: np.ndarray, *, usual: float | None) -> float | None:
+    return None if usual is None else _mean(similarity < usual)

@@ -124,7 +124,9 @@ def _report(
     labels = list(gallery.values())
     asked = [question.label for question in questions]
     neighbours = _neighbours(questions, version=version, numbers=numbers)
-    unknown = unknown_classes(query_labels=asked, gallery_labels=labels, neighbours=neighbours)
+    unknown = unknown_classes(
+        query_labels=asked, gallery_labels=labels, neighbours=neighbours, usual=version.usual_similarity
+    )
     known = np.flatnonzero(unknown.is_known)
     predicted, accuracy_by = reader.predictions(
         [question.classified for question in questions],
@@ -137,7 +139,7 @@ def _report(
         neighbours=neighbours.of(known),
         predicted=[predicted[row] for row in known],
     )
-    return judgement.to_dict() | {"accuracy_by": accuracy_by, "unknown": unknown.per_class}
+    return judgement.to_dict() | {"accuracy_by": accuracy_by, "unlike": unknown.unlike, "unknown": unknown.per_class}
 
 
 def _neighbours(questions: list[_Question], *, version: ModelVersion, numbers: dict[int, int]) -> Neighbours:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -22,6 +22,8 @@ Part = SplitImage.Part
 # Of more images than these a sample is judged: time and memory stay bounded, and the report says how many it were.
 MOST_QUERIES = 5_000
 MOST_GALLERY = 50_000
+# What is known of a version wherever it is named; the whole report is that of its evaluation.
+SUMMARY = ("queries", "gallery", "accuracy", "accuracy_by", "p_at", "map_at_20", "usual_similarity")
 
 
 def request_evaluation(*, version: ModelVersion, run: TrainingRun) -> Evaluation:
@@ -56,6 +58,8 @@ def evaluate_version(evaluation: Evaluation, *, progress: jobs.Progress = jobs.s
     with transaction.atomic():
         _add_images(evaluation, answers=answers)
         jobs.finish(evaluation, report=answers.report)
+        if evaluation.run.model_version == evaluation.model_version:
+            keep_figures(evaluation.model_version, report=answers.report)
 
 
 def judge_in_run(run: TrainingRun, *, version: ModelVersion, parts: Parts, watch: Watch) -> Evaluation:
@@ -70,6 +74,13 @@ def judge_in_run(run: TrainingRun, *, version: ModelVersion, parts: Parts, watch
         )
         _add_images(evaluation, answers=answers)
     return evaluation
+
+
+def keep_figures(version: ModelVersion, *, report: dict[str, Any]) -> None:
+    """The version's figures are those of the test images of the run that made it."""
+    # A judgement from before an update lacks what came with it.
+    version.metrics = {name: report.get(name) for name in SUMMARY}
+    version.save(update_fields=["metrics"])
 
 
 def _answers(version: ModelVersion, *, parts: Parts, watch: Watch) -> Answers:

@@ -17,7 +17,7 @@ from retrieval.network.version_file import load_version
 from retrieval.services.jobs import JobFailed
 from retrieval.services.versions import refuse_retired
 from training.learning.judging import Features, compute_features, predicted_classes
-from training.learning.metrics import Judgement, Neighbours, judge, nearest
+from training.learning.metrics import Judgement, Neighbours, judge, nearest, usual_similarity
 from training.services.images import RunImage
 
 NOTHING_SEEN = "The network sees nothing in the test images, or none of the images are there any more."
@@ -108,6 +108,7 @@ def answers(reader: Reader, *, asked: Read, kept: Read) -> Answers:
     unprojected = judged(nearest(asked.seen.features.normalised, kept.seen.features.normalised))
     report = judgement.to_dict() | {
         "accuracy_by": accuracy_by,
+        "usual_similarity": usual_similarity(neighbours),
         "features": {"p_at": unprojected.p_at, "map_at_20": unprojected.map_at_20},
     }
     images = [

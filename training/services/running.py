@@ -24,7 +24,7 @@ from retrieval.storage import work_folder
 from training.models import EpochMetrics, SplitImage, TrainingRun
 from training.services.ending import remove_left_checkpoints, run_folder
 from training.services.images import Parts, RunImage, images_of, sample
-from training.services.judging import judge_in_run
+from training.services.judging import judge_in_run, keep_figures
 from training.services.reasons import spoken_reasons
 from training.services.starting import RunRefused, weights_path
 from training.services.watching import Watch
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Phase, Part = TrainingRun.Phase, SplitImage.Part
-# What is shown of a version wherever it is named; the whole report is that of its evaluation.
-SUMMARY = ("queries", "gallery", "accuracy", "accuracy_by", "p_at", "map_at_20")
 MOST_FOR_PROJECTION = 20_000
 # Enough to see what reaches a layer.
 _SAMPLE = 32
@@ -83,8 +81,7 @@ def _finish(run: TrainingRun, *, report: dict[str, Any]) -> None:
     version = run.model_version
     if version is None:
         raise jobs.ClaimLost(f"training run {run.pk}: its model version was deleted")
-    version.metrics = {name: report[name] for name in SUMMARY}
-    version.save(update_fields=["metrics"])
+    keep_figures(version, report=report)
     create_index_job(version=version, publish=True)
     jobs.finish(run, phase=Phase.WAITING)
 

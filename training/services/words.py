@@ -23,7 +23,10 @@ def lines_of_report(report: dict[str, Any]) -> Iterator[str]:
             f"P@20 {_figure(own['p_at_20'])}  mAP@20 {_figure(own['map_at_20'])}"
         )
     for label, own in sorted(report.get("unknown", {}).items()):
-        yield f"  {label}: no such class in the archive, {own['queries']} queries, AUROC {_figure(own['auroc'])}"
+        told = "" if own.get("unlike") is None else f", {own['unlike']:.1%} called unlike the archive"
+        yield f"  {label}: no such class in the archive, {own['queries']} queries, AUROC {_figure(own['auroc'])}{told}"
+    if report.get("unlike") is not None:
+        yield f"  of the known classes {report['unlike']:.1%} are called unlike the archive"
     left_out = report.get("left_out", {})
     if any(left_out.values()):
         yield (

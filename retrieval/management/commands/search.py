@@ -15,6 +15,7 @@ from retrieval.services.searching import (
     decode_query,
     embed_preview,
     find_neighbours,
+    is_unlike,
     warm_up,
 )
 from retrieval.services.versions import active_version
@@ -50,6 +51,8 @@ class Command(ReportingCommand):
         times.append(time.perf_counter())
         return {
             "model_version": version.number,
+            "unlike": not narrowed.conditions() and is_unlike(found, version=version),
+            "usual_similarity": version.usual_similarity,
             "results": [_result(neighbour) for neighbour in found],
             "milliseconds": _milliseconds(times),
         }
@@ -61,6 +64,11 @@ class Command(ReportingCommand):
             self.stdout.write(
                 f"{result['rank']:4}  {result['similarity']:.4f}  {result['label']:24} {result['modality']:12} "
                 f"{result['body_part']:12} {result['dataset']}  {result['image']}"
+            )
+        if report["unlike"]:
+            self.stdout.write(
+                f"Unlike the archive: 99 of 100 test images found one with {report['usual_similarity']:.4f} or more. "
+                "The archive may hold nothing of this kind."
             )
         spent = report["milliseconds"]
         self.stdout.write(

@@ -221,10 +221,15 @@ def _query_preview(query: Query) -> bytes:
     return rendering.preview
 
 
-def is_unlike(neighbours: Sequence[Neighbour], *, version: ModelVersion | None) -> bool:
-    """Whether the nearest of an answer from the whole archive is less similar than what the version usually finds."""
+def is_unlike(neighbours: Sequence[Neighbour], *, version: ModelVersion | None, narrowed: SearchFilter) -> bool:
+    """Whether the nearest image of an answer is less similar than what the version usually finds.
+
+    A narrowed answer tells nothing of the archive.
+    """
     usual = version.usual_similarity if version else None
-    return usual is not None and len(neighbours) > 0 and neighbours[0].similarity < usual
+    if usual is None or not neighbours or narrowed.conditions():
+        return False
+    return neighbours[0].similarity < usual
 
 
 def decode_query(path: Path) -> Rendering:

@@ -139,7 +139,7 @@ def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "is_narrowed": bool(narrowed.conditions()),
         "choices": cache.get_or_set("filter_choices", MedicalImage.objects.filter_choices, CHOICES_SECONDS),
         "waiting_for": _waiting_for(query, active=active),
-        "is_unlike": not narrowed.conditions() and is_unlike(neighbours, version=query.model_version),
+        "is_unlike": is_unlike(neighbours, version=query.model_version, narrowed=narrowed),
         "is_outdated": query.status == JobStatus.DONE and active is not None and active != query.model_version,
         "can_retry": (query.status == JobStatus.FAILED and bool(query.upload)) or query.has_picture,
     }

@@ -51,7 +51,7 @@ class Command(ReportingCommand):
         times.append(time.perf_counter())
         return {
             "model_version": version.number,
-            "unlike": not narrowed.conditions() and is_unlike(found, version=version),
+            "unlike": is_unlike(found, version=version, narrowed=narrowed),
             "usual_similarity": version.usual_similarity,
             "results": [_result(neighbour) for neighbour in found],
             "milliseconds": _milliseconds(times),

@@ -133,8 +133,7 @@ def test_a_lost_connection_is_waited_for(site: LiveSite, open_page: OpenPage, ar
     hold_second_pieces(page)
     page.context.set_offline(False)
     expect(page.locator("#upload-state")).to_have_text(
-        "0 of 1 file, 5.0 MB of 17 MB. The site does not answer: waiting for it …",
-        timeout=30_000,
+        "0 of 1 file, 5.0 MB of 17 MB. The site does not answer: waiting for it …"
     )
     page.unroute("**/files/*/")
     page.wait_for_url("**/imports/*/")

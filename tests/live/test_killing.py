@@ -79,7 +79,7 @@ def test_killed_pool_processes_and_an_emptied_queue(site: LiveSite, large_pictur
     redis.Redis(unix_socket_path=site.redis_socket).flushall()
     query = int(site.shell(ASK.format(path=str(large_picture))))
     row = "SELECT status, attempts FROM retrieval_query WHERE id = %s"
-    wait_until(lambda: site.query(row, (query,)) == [("running", 1)], seconds=60, what="the query is worked on")
+    wait_until(lambda: site.query(row, (query,)) == [("running", 1)], seconds=30, what="the query is worked on")
     site.pool("search")[0].kill()
     wait_until(lambda: site.query(row, (query,)) == [("done", 2)], seconds=RECOVERY_SECONDS, what="it is answered")
     indexing.wait_for_the_end()

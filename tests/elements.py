@@ -1,7 +1,10 @@
 """The elements of a page, for tests of what a keyboard and a screen reader meet."""
 
+import re
 from collections import Counter
 from html.parser import HTMLParser
+
+from django.test import Client
 
 
 class Elements(HTMLParser):
@@ -29,3 +32,10 @@ def _takes_focus(tag: str, attributes: dict[str, str | None]) -> bool:
     return (
         tag in ("button", "input", "select", "textarea", "summary") or "tabindex" in attributes or "href" in attributes
     )
+
+
+def page_text(client: Client, address: str) -> str:
+    """The words of a page, without its tags."""
+    response = client.get(address)
+    assert response.status_code == 200, address
+    return " ".join(re.sub(r"<[^>]+>", " ", response.content.decode()).split())

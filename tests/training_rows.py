@@ -109,6 +109,12 @@ def make_evaluation(run: TrainingRun, *, version: ModelVersion, mistaken: int = 
     return evaluation
 
 
+def running_again(judged: Evaluation) -> Evaluation:
+    return Evaluation.objects.create(
+        model_version=judged.model_version, run=judged.run, status="running", lease_expires_at=timezone.now()
+    )
+
+
 def _ranked(image: MedicalImage, *, gallery: list[MedicalImage], wrong: bool) -> list[int]:
     """The numbers of as many gallery images as the smallest class has: those of its own label, or of others."""
     fitting = [rank for rank, other in enumerate(gallery) if (other.label == image.label) is not wrong]

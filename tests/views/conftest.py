@@ -15,6 +15,8 @@ from retrieval.services.indexing import create_index_job, index_batch
 from retrieval.services.searching import answer_query
 from retrieval.services.uploading import open_upload
 from tests.pictures import drawn_pixels, png
+from tests.training_rows import make_evaluation, make_run, make_version
+from training.models import Evaluation
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +85,10 @@ def ask() -> Callable[..., Query]:
         return query
 
     return send
+
+
+@pytest.fixture
+def judged(archive: Dataset) -> Evaluation:
+    """A run that is done: version 7, one of its two test images answered wrongly."""
+    run = make_run(archive, epochs=3)
+    return make_evaluation(run, version=make_version(number=7, run=run), mistaken=1)

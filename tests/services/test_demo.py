@@ -6,8 +6,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
 from pytest_django import Settings
 from redis import Redis
 
@@ -28,8 +29,10 @@ def test_logins_are_made_once_and_work() -> None:
     logins = json.loads(path.read_text())
     assert sorted(logins) == ["admin", "clinician", "staff"]
     for role, login in logins.items():
-        person = authenticate(**login)
-        assert isinstance(person, User)
+        client = Client()
+        client.post(reverse("login"), login)
+        person = User.objects.get(pk=client.session["_auth_user_id"])
+        assert person.username == login["username"]
         assert [group.name for group in person.groups.all()] == [role]
         assert person.is_staff == (role != "clinician")
     assert demo.create_demo_logins() == path

@@ -1,14 +1,16 @@
 """Importing a folder or zip: every file ends as images, as a duplicate, or refused with a reason.
 
 An import may stop anywhere and run again: names of files are derived from content, rows have unique keys, and a file
-whose images are all there is not read a second time. Rows and counts of a file become visible in one transaction,
+whose images are all there is not read a second time. Rows and counts of a few files become visible in one transaction,
 which also checks that the job is still this worker's.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import closing
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from django.db import transaction
@@ -18,7 +20,7 @@ from retrieval.imaging import ArchiveLimits, FileRefused, ManifestRefused, Membe
 from retrieval.models import Dataset, ImportedFile, ImportJob, MedicalImage, ModelVersion, StoredFile, Upload
 from retrieval.services import jobs
 from retrieval.services.indexing import have_missing_embedded
-from retrieval.services.storing import Incoming, decode_and_store, hold_written, keep_original, remove_unneeded
+from retrieval.services.storing import Incoming, decode_and_store, hold_written, keep_originals, remove_unneeded
 from retrieval.storage import NO_SPACE, work_folder
 
 LOW_DISK = "The disk is full. What was imported so far is kept: free some space and start the import again."
@@ -38,6 +40,9 @@ HIDDEN_ELSEWHERE = "The same file is in another dataset, where it waits to be lo
 Status = ImportedFile.Status
 # A decoder takes most of 100 MB: the memory of an import must not grow with the machine.
 DECODERS = min(4, len(os.sched_getaffinity(0)))
+# Files of one transaction, and how long the first of them waits for others.
+GROUP_FILES = 32
+GROUP_SECONDS = 0.5
 
 
 class SourceGone(Exception):
@@ -122,14 +127,14 @@ class _Import:
 
     def __init__(self, job: ImportJob, *, source: Source, folder: Path) -> None:
         self.job, self.source, self.folder = job, source, folder
-        self.counts = dict.fromkeys(Status, 0)
+        self.counts = Counter[Status]()
         # Contents met so far, and those of them that were refused: the same content is decoded once.
         self.met: set[str] = set()
         self.refused: dict[str, str] = {}
         self.unsettled: list[Incoming] = []
 
     def run(self, *, progress: jobs.Progress) -> None:
-        total = len(self.source.members)
+        total, done = len(self.source.members), 0
         with transaction.atomic():
             notes = self.source.manifest.notes
             jobs.beat(self.job, total=total, done=0, accepted=0, duplicates=0, source_notes=notes)
@@ -139,8 +144,9 @@ class _Import:
             )
         try:
             with closing(in_order(decode_and_store, self._incoming(), workers=DECODERS)) as files:
-                for done, file in enumerate(files, start=1):
-                    self._settle(file, done=done)
+                for group in _groups(files):
+                    done += len(group)
+                    self._settle(group, done=done)
                     progress(done, total)
         except (OSError, jobs.JobFailed, jobs.JobCancelled):
             self._forget_unsettled()
@@ -178,53 +184,70 @@ class _Import:
     def _images(self, sha256: str) -> QuerySet[MedicalImage]:
         return self.job.dataset.images.filter(original__sha256=sha256)
 
-    def _settle(self, file: Incoming, *, done: int) -> None:
-        """Make the file's fate last: rows, counts and the sign of life stand or fall together."""
-        file.refusal = file.refusal or self.refused.get(file.sha256, "")
-        with file.hold, transaction.atomic():
-            row = self._add_rows(file)
-            row.save()
-            self.counts[Status(row.status)] += 1
+    def _settle(self, group: list[Incoming], *, done: int) -> None:
+        """Make the fate of these files last: rows, counts and the sign of life stand or fall together."""
+        with ExitStack() as held, transaction.atomic():
+            for file in group:
+                held.enter_context(file.hold)
+            hold_written([file for file in group if file.images and not file.refusal])
+            for file in group:
+                file.refusal = file.refusal or self.refused.get(file.sha256, "")
+                if file.refusal:
+                    self.refused[file.sha256] = file.refusal
+            rows = self._add_rows(group)
+            ImportedFile.objects.bulk_create(rows)
+            self.counts.update(Status(row.status) for row in rows)
             jobs.beat(
                 self.job, done=done, accepted=self.counts[Status.STORED], duplicates=self.counts[Status.DUPLICATE]
             )
-        self.unsettled.remove(file)
-        if file.refusal:
-            self.refused[file.sha256] = file.refusal
-            remove_unneeded(file.written)
+        for file in group:
+            self.unsettled.remove(file)
+        remove_unneeded([name for file in group if file.refusal for name in file.written])
         jobs.stop_if_cancelled(self.job)
 
-    def _add_rows(self, file: Incoming) -> ImportedFile:
-        """Add the file's images, and return the row, not saved yet, that tells what became of it."""
-        row = ImportedFile(job=self.job, name=file.member.name)
-        if file.images and not file.refusal:
-            hold_written(file)
-        if file.refusal:
-            row.status, row.reason = Status.REFUSED, file.refusal
-            return row
-        if file.images:
-            self._add_images(file)
-        row.image = self._images(file.sha256).order_by("frame_number").first()
-        # Also of an attempt of this very job that was interrupted: stored, as it would have been then.
-        by_this_job = row.image is not None and row.image.import_job_id == self.job.pk
-        row.status = Status.STORED if by_this_job and not file.repeats else Status.DUPLICATE
-        return row
+    def _add_rows(self, group: list[Incoming]) -> list[ImportedFile]:
+        """Add the files' images, and return the rows, not saved yet, that tell what became of each file."""
+        self._add_images([file for file in group if file.images and not file.refusal])
+        first_images = self._first_images({file.sha256 for file in group if not file.refusal})
+        rows = []
+        for file in group:
+            row = ImportedFile(job=self.job, name=file.member.name, status=Status.DUPLICATE)
+            if file.refusal:
+                row.status, row.reason = Status.REFUSED, file.refusal
+            elif image := first_images.get(file.sha256):
+                row.image = image
+                # Also of an attempt of this very job that was interrupted: stored, as it would have been then.
+                if image.import_job_id == self.job.pk and not file.repeats:
+                    row.status = Status.STORED
+            rows.append(row)
+        return rows
 
-    def _add_images(self, file: Incoming) -> None:
+    def _first_images(self, contents: set[str]) -> dict[str, MedicalImage]:
+        """By content: the first frame that the dataset has of it."""
+        images = self.job.dataset.images.filter(original__sha256__in=contents).select_related("original")
+        return {
+            image.original.sha256: image
+            for image in images.order_by("original_id", "frame_number").distinct("original_id")
+        }
+
+    def _add_images(self, files: list[Incoming]) -> None:
         """All frames of a file or none, so that a file is either in the dataset or not."""
-        original = keep_original(file)
-        reason = self._reason_to_hold(original)
-        for image in file.images:
-            image.original, image.import_job = original, self.job
-            if reason and image.is_shown:
-                image.standing, image.held_reason = MedicalImage.Standing.HELD, reason
-        MedicalImage.objects.bulk_create(file.images, ignore_conflicts=True)
+        originals = keep_originals(files)
+        reasons = self._reasons_to_hold(originals.values())
+        for file in files:
+            original = originals[file.sha256]
+            for image in file.images:
+                image.original, image.import_job = original, self.job
+                if image.is_shown and original.pk in reasons:
+                    image.standing, image.held_reason = MedicalImage.Standing.HELD, reasons[original.pk]
+        MedicalImage.objects.bulk_create((image for file in files for image in file.images), ignore_conflicts=True)
 
-    def _reason_to_hold(self, original: StoredFile) -> str:
-        """What is known apart from the file itself: the choice for the dataset, and what people decided elsewhere."""
+    def _reasons_to_hold(self, originals: Collection[StoredFile]) -> dict[int, str]:
+        """By row: what is known apart from the file, the choice for the dataset or what people decided elsewhere."""
         if self.job.dataset.review_all:
-            return REVIEW_ALL
-        return HIDDEN_ELSEWHERE if original.images.exclude(standing=MedicalImage.Standing.SHOWN).exists() else ""
+            return dict.fromkeys((original.pk for original in originals), REVIEW_ALL)
+        hidden = MedicalImage.objects.filter(original__in=originals).exclude(standing=MedicalImage.Standing.SHOWN)
+        return dict.fromkeys(hidden.values_list("original", flat=True), HIDDEN_ELSEWHERE)
 
     def _forget_unsettled(self) -> None:
         """The import ends early: files that were written ahead of their rows go. Raises ClaimLost.
@@ -234,6 +257,19 @@ class _Import:
         jobs.beat(self.job)
         for file in self.unsettled:
             remove_unneeded(file.written)
+
+
+def _groups(files: Iterable[Incoming]) -> Iterator[list[Incoming]]:
+    """Those that come within a moment: to the database, many files are little more work than one."""
+    group: list[Incoming] = []
+    began = time.monotonic()
+    for file in files:
+        group.append(file)
+        if len(group) == GROUP_FILES or time.monotonic() - began > GROUP_SECONDS:
+            yield group
+            group, began = [], time.monotonic()
+    if group:
+        yield group
 
 
 def _sha256(path: Path) -> str:

@@ -1,6 +1,6 @@
 """Writing what is decoded of a file into the archive's storage, before the database knows of it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -75,41 +75,50 @@ def _save(file: Incoming, *, name: str, content: ContentFile | StoredForm) -> st
     return default_storage.save(name, cast(File, content))
 
 
-def hold_written(file: Incoming) -> None:
-    """Until the end of the transaction what was written of the file stays, and what went meanwhile is written anew.
+def hold_written(files: Sequence[Incoming]) -> None:
+    """Until the end of the transaction what was written of the files stays, and what went meanwhile is written anew.
 
     Names are derived from content: another import of the same file that ends early, or refuses it, takes along what no
-    row refers to yet. Reading the file anew is slow for a transaction, but rare, and nobody can remove it once more.
+    row refers to yet. Reading a file anew is slow for a transaction, but rare, and nobody can remove it once more.
     The file may be refused then.
     """
-    hold_files()
-    names = [str(field) for image in file.images for field in (image.preview, image.thumbnail)]
-    if not all(map(default_storage.exists, names)):
-        file.images.clear()
-        with Decoder() as decoder:
-            decode_and_store(decoder, file)
+    if files:
+        hold_files()
+    for file in files:
+        names = [str(field) for image in file.images for field in (image.preview, image.thumbnail)]
+        if not all(map(default_storage.exists, names)):
+            file.images.clear()
+            with Decoder() as decoder:
+                decode_and_store(decoder, file)
 
 
-def keep_original(file: Incoming) -> StoredFile:
-    """The row of the content of a file that is held, and the original itself, for as long as rows need it.
+def keep_originals(files: Sequence[Incoming]) -> dict[str, StoredFile]:
+    """By content: the row of each file, which is held, and the original itself, for as long as rows need it.
 
     The last dataset that held the same content may be deleted at this moment, and take along what was written already.
     """
+    written = {file.sha256: file.original for file in files if file.original}
+    kept: dict[str, StoredFile] = {}
+    # Two statements for many files. Once more where a deletion that held a row has taken it away.
+    while missing := sorted(written.keys() - kept.keys()):
+        StoredFile.objects.bulk_create([written[sha256] for sha256 in missing], ignore_conflicts=True)
+        # In the order in which a deletion holds them, so that the two never wait for each other.
+        held = StoredFile.objects.select_for_update().filter(sha256__in=missing).order_by("pk")
+        kept.update((row.sha256, row) for row in held)
+    for file in files:
+        _keep_as_written(file, kept=kept[file.sha256])
+    return kept
+
+
+def _keep_as_written(file: Incoming, *, kept: StoredFile) -> None:
+    """See that the original lies where its row says, which may be another place than this file's."""
     written, form = file.original, file.form
     assert written is not None and form is not None  # noqa: S101 - a file that has images was stored
-    values = {name: getattr(written, name) for name in ("stored_sha256", "is_deidentified", "file", "size")}
-    kept = None
-    # Two statements for every file of an import, where get_or_create takes four. Once more where a deletion that held
-    # the row has taken it away.
-    while kept is None:
-        StoredFile.objects.bulk_create([StoredFile(sha256=file.sha256, **values)], ignore_conflicts=True)
-        kept = StoredFile.objects.select_for_update().filter(sha256=file.sha256).first()
     if kept.stored_sha256 != written.stored_sha256:
         # Stored before in another form: under another setting, or as an earlier version cleaned it.
         transaction.on_commit(partial(remove_unneeded, [str(written.file)]))
     elif not default_storage.exists(str(kept.file)):
         _save(file, name=str(kept.file), content=form)
-    return kept
 
 
 def remove_unneeded(names: Collection[str]) -> set[str]:

@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from cbmir_site import embedded
 from retrieval.models import Dataset, ImportJob, IndexJob, ModelVersion, Query
-from retrieval.services import jobs
+from retrieval.services import importing, jobs
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import create_index_job, work_on_index_job
 from retrieval.services.searching import answer_query, ask_with_upload
@@ -43,6 +43,12 @@ def work_on_import(
     with jobs.working_on(claimed):
         import_dataset(claimed, index_afterwards=index_afterwards, progress=progress)
     return ImportJob.objects.get(pk=job.pk)
+
+
+@pytest.fixture
+def one_file_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file of an import is a transaction of its own, so that a test can interfere after each."""
+    monkeypatch.setattr(importing, "GROUP_FILES", 1)
 
 
 @pytest.fixture

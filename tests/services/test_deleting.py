@@ -218,7 +218,7 @@ def test_a_file_that_cannot_be_removed_ends_the_job_and_the_next_goes_on(one: Da
 
 
 def test_an_import_keeps_an_original_that_a_deletion_takes_along(
-    one: Dataset, import_folder: ImportFolder, picture_folder: Path, request_it: Callable
+    one_file_at_a_time: None, one: Dataset, import_folder: ImportFolder, picture_folder: Path, request_it: Callable
 ) -> None:
     """Its files were written ahead of their rows; those of the same content go with another dataset meanwhile."""
     deleted = []

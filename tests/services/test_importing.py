@@ -109,6 +109,17 @@ def test_each_refused_file_is_listed_with_its_reason(import_folder: ImportFolder
     assert archive_is_whole()
 
 
+def test_many_files_are_little_more_work_for_the_database_than_one(
+    import_folder: ImportFolder, tmp_path: Path, django_assert_max_num_queries: Callable
+) -> None:
+    pictures = (png(drawn_pixels(number, width=64, height=48)) for number in range(3 * importing.GROUP_FILES))
+    source = write_files(tmp_path / "in", {f"a/{number:03}.png": picture for number, picture in enumerate(pictures)})
+    with django_assert_max_num_queries(5 * importing.GROUP_FILES):
+        job = import_folder(source)
+    assert counts_of(job) == (3 * importing.GROUP_FILES, 0, 0)
+    assert archive_is_whole()
+
+
 def _fates(job: ImportJob) -> dict[str, tuple[str, str]]:
     """{name: (what became of it, the label of the image that it points to)}."""
     rows = job.files.values_list("name", "status", "image__label")
@@ -132,7 +143,7 @@ def test_the_fate_of_each_file_is_kept(import_folder: ImportFolder, tmp_path: Pa
 
 
 def test_a_cancelled_import_ends_at_once_and_keeps_what_was_imported(
-    import_folder: ImportFolder, tmp_path: Path
+    one_file_at_a_time: None, import_folder: ImportFolder, tmp_path: Path
 ) -> None:
     source = write_files(tmp_path / "in", {f"a/{number:02}.png": png(drawn_pixels(number)) for number in range(20)})
 

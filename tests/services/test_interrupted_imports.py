@@ -1,26 +1,38 @@
 """An import that ends before its end: the source or the disk gives out, its worker dies or loses it."""
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from redis import Redis
 
 from retrieval.imaging import ArchiveLimits
-from retrieval.models import ImportJob, IndexBatch, IndexJob, JobStatus, MedicalImage, ModelVersion, StoredFile
+from retrieval.models import (
+    ImportedFile,
+    ImportJob,
+    IndexBatch,
+    IndexJob,
+    JobStatus,
+    MedicalImage,
+    ModelVersion,
+    StoredFile,
+)
 from retrieval.services import importing, jobs
 from retrieval.storage import work_folder
 from tests.pictures import drawn_pixels, png
 from tests.services.conftest import ImportFolder, new_import_job, work_on_import
 from tests.services.imports import archive_is_whole, counts_of, stored_files, write_files
 
+one_file_at_a_time = pytest.mark.usefixtures("one_file_at_a_time")
 KINDS = ("originals", "previews", "thumbnails")
 
 
@@ -32,6 +44,7 @@ def test_a_source_that_cannot_be_read_ends_the_job(import_folder: ImportFolder, 
     assert job.reason.endswith(".")
 
 
+@one_file_at_a_time
 def test_a_source_that_goes_away_ends_the_job_and_keeps_what_was_imported(
     import_folder: ImportFolder, tmp_path: Path
 ) -> None:
@@ -80,6 +93,7 @@ def _lose_lease(job: ImportJob) -> None:
     assert jobs.sweep() == 1
 
 
+@one_file_at_a_time
 def test_an_import_that_died_and_runs_again_ends_as_if_nothing_had_happened(
     db: None, picture_folder: Path, broker: Redis
 ) -> None:
@@ -97,9 +111,13 @@ def test_an_import_that_died_and_runs_again_ends_as_if_nothing_had_happened(
     assert archive_is_whole()
 
 
+@pytest.mark.parametrize("together", [1, 3])
 def test_a_worker_that_lost_its_import_leaves_everything_to_the_next(
-    db: None, picture_folder: Path, broker: Redis
+    db: None, picture_folder: Path, broker: Redis, monkeypatch: pytest.MonkeyPatch, together: int
 ) -> None:
+    """It finds out when the rows of the next files are there, but not committed."""
+    monkeypatch.setattr(importing, "GROUP_FILES", together)
+    monkeypatch.setattr(importing, "GROUP_SECONDS", 60)
     job = new_import_job(picture_folder)
 
     def hang(done: int, total: int | None) -> None:
@@ -107,7 +125,7 @@ def test_a_worker_that_lost_its_import_leaves_everything_to_the_next(
             _lose_lease(job)
 
     work_on_import(job, progress=hang)
-    assert MedicalImage.objects.count() == 3
+    assert MedicalImage.objects.count() == ImportedFile.objects.count() == 3
     job = work_on_import(job)
     assert (job.status, *counts_of(job)) == (JobStatus.DONE, 6, 0, 0)
     assert archive_is_whole()
@@ -125,6 +143,7 @@ def _wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@one_file_at_a_time
 def test_an_import_that_ends_early_takes_nothing_from_another_of_the_same_files(db: None, tmp_path: Path) -> None:
     pictures = {f"a/{number}.png": png(drawn_pixels(number)) for number in range(3)}
     source = write_files(tmp_path / "in", pictures)
@@ -149,6 +168,48 @@ def test_an_import_that_ends_early_takes_nothing_from_another_of_the_same_files(
     assert archive_is_whole()
 
 
+def _original(sha256: str) -> StoredFile:
+    return StoredFile.objects.create(
+        sha256=sha256, stored_sha256=sha256, file=f"originals/{sha256}", size=1, is_deidentified=True
+    )
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_an_import_that_waits_for_an_original_holds_none_that_comes_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So two that add the same files in different orders never wait for each other."""
+    pictures = {hashlib.sha256(each).hexdigest(): each for each in (png(drawn_pixels(number)) for number in range(4))}
+    first, *_, last = sorted(pictures)
+    # Read in the order of their names: the last content first.
+    names = {f"a/{place}.png": pictures[sha256] for place, sha256 in enumerate(sorted(pictures, reverse=True))}
+    job = new_import_job(write_files(tmp_path / "in", names))
+    monkeypatch.setattr(importing, "GROUP_SECONDS", 60)
+
+    def work() -> ImportJob:
+        try:
+            return work_on_import(job)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as pool:
+        with transaction.atomic():
+            _original(first)
+            ended = pool.submit(work)
+            _wait_until(_somebody_waits)
+            _original(last)
+            transaction.set_rollback(True)
+        assert ended.result().status == JobStatus.DONE
+    assert MedicalImage.objects.count() == StoredFile.objects.count() == len(pictures)
+    assert archive_is_whole()
+
+
 def test_what_killed_processes_left_in_the_work_folder_is_removed(
     import_folder: ImportFolder, picture_folder: Path
 ) -> None:
@@ -168,6 +229,7 @@ def _queued_for_indexing() -> list[int]:
     return list(IndexBatch.objects.values_list("total", flat=True))
 
 
+@one_file_at_a_time
 def test_what_a_cancelled_import_stored_is_embedded(
     active_version: ModelVersion, picture_folder: Path, broker: Redis
 ) -> None:
@@ -181,6 +243,7 @@ def test_what_a_cancelled_import_stored_is_embedded(
     assert _queued_for_indexing() == [3]
 
 
+@one_file_at_a_time
 def test_what_a_failed_import_stored_is_embedded(
     active_version: ModelVersion, picture_folder: Path, broker: Redis
 ) -> None:
@@ -192,6 +255,7 @@ def test_what_a_failed_import_stored_is_embedded(
     assert _queued_for_indexing() == [job.accepted] != [0]
 
 
+@one_file_at_a_time
 def test_what_an_import_stored_that_was_given_up_is_embedded(
     active_version: ModelVersion, picture_folder: Path, broker: Redis
 ) -> None:
@@ -206,6 +270,7 @@ def test_what_an_import_stored_that_was_given_up_is_embedded(
     assert _queued_for_indexing() == [MedicalImage.objects.count()] == [4]
 
 
+@one_file_at_a_time
 def test_what_an_interrupted_import_stored_is_embedded_when_it_is_cancelled_while_it_waits(
     active_version: ModelVersion, picture_folder: Path, broker: Redis
 ) -> None:
@@ -228,6 +293,7 @@ def test_an_import_that_stored_nothing_queues_no_indexing(
     assert not ImportJob.objects.get().embedding_due
 
 
+@one_file_at_a_time
 def test_an_import_from_a_shell_leaves_embedding_to_the_next_command(
     active_version: ModelVersion, import_folder: ImportFolder, picture_folder: Path, broker: Redis
 ) -> None:

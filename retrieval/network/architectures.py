@@ -6,6 +6,9 @@ from itertools import pairwise
 INPUT_SIDE = 224
 POOLED_SIDE = INPUT_SIDE // 2**5
 KERNEL_SIDE = 3
+# Local features: what the third block gives, averaged over the fields of a 4 x 4 grid (docs/measurements.md).
+LOCAL_BLOCKS = 3
+LOCAL_GRID = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +26,14 @@ class Architecture:
     added: frozenset[str] = frozenset()
 
     @property
-    def width(self) -> int:
-        """Width of the last hidden dense layer: the number of features of an image."""
+    def dense_width(self) -> int:
+        """Width of the last hidden dense layer, which is what the head reads."""
         return self.dense[-1]
+
+    @property
+    def width(self) -> int:
+        """The number of features of an image: the dense ones, then the local ones."""
+        return self.dense_width + self.blocks[LOCAL_BLOCKS - 1][-1] * LOCAL_GRID**2
 
     def convolutions(self, *, blocks: int) -> dict[str, tuple[int, ...]]:
         """Names and weight shapes of the convolutions of the first blocks, from input to output."""

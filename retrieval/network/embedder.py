@@ -47,7 +47,10 @@ class Embedder:
         device: str = "auto",
         precision: Precision = "auto",
     ) -> None:
-        self.width = network.architecture.width
+        self.dense_width = network.architecture.dense_width
+        self.raw_width = network.architecture.width
+        # Versions of before local features compare images by the dense ones alone.
+        self.width = projection.mean.size if projection else network.architecture.width
         self.preprocessing = preprocessing
         self.projection = projection
         self.device = best_device() if device == "auto" else torch.device(device)
@@ -82,11 +85,11 @@ class Embedder:
 
         Raises ValueError for other shapes and types, DegenerateEmbedding with the rows that have no direction.
         """
-        return l2_normalised(self._raw_features(batch))
+        return self.comparable(self._raw_features(batch))
 
     def embed(self, batch: np.ndarray) -> np.ndarray:
         """Return the embeddings (n, 512), float32, L2-normalised; arguments and errors as `features`."""
-        return self._project(self._raw_features(batch))
+        return self.project(self._raw_features(batch))
 
     def embed_images(
         self, previews: Iterable[bytes | Path], *, batch_size: int = BATCH_SIZE
@@ -96,31 +99,48 @@ class Embedder:
         A preview that cannot be read or has no direction is refused by itself and does not end the work on the others.
         Threads decode the next batch while this one is computed; `previews` itself is read in the caller's thread.
         """
-        return self._in_batches(previews, size=batch_size, finish=self._project, width=EMBEDDING_DIMENSION)
+        return self._in_batches(previews, size=batch_size, finish=self.project, width=EMBEDDING_DIMENSION)
 
     def normalised_features(self, previews: Iterable[bytes | Path], *, batch_size: int = BATCH_SIZE) -> np.ndarray:
         """Return the features (n, width), float32, L2-normalised, of the previews that are not refused, in order."""
-        batches = self._in_batches(previews, size=batch_size, finish=l2_normalised, width=self.width)
+        batches = self._in_batches(previews, size=batch_size, finish=self.comparable, width=self.width)
         sound = [np.delete(batch.vectors, list(batch.refusals), axis=0) for batch in batches]
         return np.concatenate(sound) if sound else np.zeros((0, self.width), dtype=np.float32)
 
     def raw_features(
         self, previews: Iterable[bytes | Path], *, batch_size: int = BATCH_SIZE
     ) -> Iterator[EmbeddedBatch]:
-        """Yield the features as the network gives them, (n, width) float32, not normalised: what its head reads."""
-        return self._in_batches(previews, size=batch_size, finish=_with_direction, width=self.width)
+        """Yield the features as the network gives them, not normalised, float32: `dense_width`, then the local ones."""
+        return self._in_batches(previews, size=batch_size, finish=self._with_direction, width=self.raw_width)
+
+    def comparable(self, raw: np.ndarray) -> np.ndarray:
+        """Return what images are compared by, (n, width) float32, of raw features: each row of length 1.
+
+        Dense and local features are equally long in it. Raises DegenerateEmbedding with rows where either has no
+        direction.
+        """
+        dense = l2_normalised(raw[:, : self.dense_width])
+        if self.width == self.dense_width:
+            return dense
+        return np.concatenate([dense, l2_normalised(raw[:, self.dense_width :])], axis=1) / np.float32(np.sqrt(2))
+
+    def project(self, raw: np.ndarray) -> np.ndarray:
+        """Return the embeddings (n, 512), float32, L2-normalised, of raw features. Raises DegenerateEmbedding."""
+        if self.projection is None:
+            raise ValueError("This embedder has no projection: it computes features only.")
+        return self.projection.project(self.comparable(raw))
+
+    def _with_direction(self, raw: np.ndarray) -> np.ndarray:
+        """The same rows; raises DegenerateEmbedding as the other ways to finish do."""
+        self.comparable(raw)
+        return raw
 
     def _raw_features(self, batch: np.ndarray) -> np.ndarray:
         if len(batch) == 0:
-            return np.zeros((0, self.width), dtype=np.float32)
+            return np.zeros((0, self.raw_width), dtype=np.float32)
         with torch.inference_mode():
             images = prepare(batch, preprocessing=self.preprocessing, device=self.device, dtype=self.dtype)
             return self._run(images).float().cpu().numpy()
-
-    def _project(self, features: np.ndarray) -> np.ndarray:
-        if self.projection is None:
-            raise ValueError("This embedder has no projection: it computes features only.")
-        return self.projection.project(features)
 
     def _in_batches(
         self,
@@ -133,15 +153,9 @@ class Embedder:
         with ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode") as pool:
             for decoding in _decoded_ahead(previews, pool=pool, size=size, preprocessing=self.preprocessing):
                 images, refusals = _collected(decoding)
-                features = self._raw_features(np.stack(list(images.values()))) if images else np.empty((0, self.width))
+                features = self._raw_features(np.stack(list(images.values()))) if images else np.empty((0, 0))
                 found = dict(zip(images, features, strict=True))
                 yield _finished(found, refusals=refusals, finish=finish, shape=(len(decoding), width))
-
-
-def _with_direction(features: np.ndarray) -> np.ndarray:
-    """The same rows; raises DegenerateEmbedding as the other ways to finish do."""
-    l2_normalised(features)
-    return features
 
 
 def _decoded_ahead(

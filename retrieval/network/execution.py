@@ -7,8 +7,8 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from retrieval.network.architectures import INPUT_SIDE
-from retrieval.network.vgg import VGG
+from retrieval.network.architectures import INPUT_SIDE, LOCAL_BLOCKS
+from retrieval.network.vgg import VGG, local_features, split_at_block
 
 Precision = Literal["auto", "float32", "bfloat16"]
 # Prepared images (n, 3, 224, 224), channels_last -> features (n, width).
@@ -35,7 +35,7 @@ def best_dtype(device: torch.device, *, precision: Precision = "auto") -> torch.
 
 
 def make_runner(network: VGG, *, device: torch.device, dtype: torch.dtype) -> Runner:
-    """Return a function that computes `network.dense_features` in evaluation mode, with weights of its own.
+    """Return a function that computes `network.image_features` in evaluation mode, with weights of its own.
 
     Input is `dtype` on `device`. The network is left as it is and is not needed afterwards.
     """
@@ -61,7 +61,7 @@ class ModuleRunner:
         self._network = _frozen_copy(network, device=device, dtype=dtype)
 
     def __call__(self, images: Tensor) -> Tensor:
-        return self._network.dense_features(images)
+        return self._network.image_features(images)
 
 
 class PackedBlocks:
@@ -70,15 +70,14 @@ class PackedBlocks:
     These are the operators that torch.compile emits for a frozen network, without its minutes of compilation.
     """
 
-    def __init__(self, blocks: nn.Sequential, *, dtype: torch.dtype) -> None:
-        self._images_at_once = max(1, torch.get_num_threads() // _THREADS_PER_IMAGE)
-        self._layers = _packed_convolutions(blocks, dtype=dtype, batch=self._images_at_once)
+    def __init__(self, blocks: nn.Sequential, *, dtype: torch.dtype, side: int = INPUT_SIDE) -> None:
+        self._layers = _packed_convolutions(blocks, dtype=dtype, batch=_images_at_once(), side=side)
 
     def __call__(self, images: Tensor) -> Tensor:
         # A few images at a time: what one layer writes is still in the cache when the next one reads it.
-        return torch.cat([self._few(few) for few in images.split(self._images_at_once)])
+        return torch.cat([self.few(few) for few in images.split(_images_at_once())])
 
-    def _few(self, images: Tensor) -> Tensor:
+    def few(self, images: Tensor) -> Tensor:
         for layer in self._layers:
             images = layer(images)
         return images
@@ -88,16 +87,23 @@ class PackedRunner:
     """PackedBlocks, and the dense layers in the same way."""
 
     def __init__(self, network: VGG, *, dtype: torch.dtype) -> None:
-        self._blocks = PackedBlocks(network.features, dtype=dtype)
+        first, rest = split_at_block(network, blocks=LOCAL_BLOCKS)
+        self._first = PackedBlocks(first, dtype=dtype)
+        self._rest = PackedBlocks(rest, dtype=dtype, side=INPUT_SIDE // 2**LOCAL_BLOCKS)
         hidden = [layer for layer in network.classifier[:-2] if isinstance(layer, nn.Linear)]
         self._dense = [_packed_dense(layer, dtype=dtype) for layer in hidden]
 
     def __call__(self, images: Tensor) -> Tensor:
+        local, last = [], []
+        for few in images.split(_images_at_once()):
+            activations = self._first.few(few)
+            local.append(local_features(activations))
+            last.append(self._rest.few(activations))
         # The dense layers take the whole batch, since their cost is reading 270 MB of weights once.
-        features = self._blocks(images).flatten(1)
+        features = torch.cat(last).flatten(1)
         for layer in self._dense:
             features = layer(features)
-        return features
+        return torch.cat([features, torch.cat(local)], dim=1)
 
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -109,9 +115,12 @@ def _frozen_copy(module: ModuleT, *, device: torch.device, dtype: torch.dtype) -
     return frozen.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
 
 
-def _packed_convolutions(features: nn.Sequential, *, dtype: torch.dtype, batch: int) -> list[Runner]:
+def _images_at_once() -> int:
+    return max(1, torch.get_num_threads() // _THREADS_PER_IMAGE)
+
+
+def _packed_convolutions(features: nn.Sequential, *, dtype: torch.dtype, batch: int, side: int) -> list[Runner]:
     layers: list[Runner] = []
-    side = INPUT_SIDE
     for layer in features:
         if isinstance(layer, nn.Conv2d):
             layers.append(_packed_convolution(layer, dtype=dtype, input_shape=(batch, layer.in_channels, side, side)))

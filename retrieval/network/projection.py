@@ -6,6 +6,7 @@ images of one class differ are shortened first (within-class whitening; Fukunaga
 Recognition, 1990, chapter 10): what tells classes apart decides which directions are kept, and who is near.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,13 +23,17 @@ _RANK_TOLERANCE = 1e-10
 # What whitening adds to every variance within classes, as a share of their sum; chosen by validation images
 # (docs/measurements.md).
 _SHRINKAGE = 1e-6
-# No direction is shortened more than to sqrt(_SHRINKAGE), and none grows; a little more is rounding.
-_LEAST_STRETCH, _MOST_STRETCH = 0.99e-3, 1.001
+# How much local features differ, as a share of how much dense ones do: enough to tell alike classes apart, not so much
+# that images are told by their source (docs/measurements.md). They are shortened to that, to a hundredth at most.
+_LOCAL_SHARE = 0.15
+_LEAST_LENGTH = 0.01
+# No direction is shortened more than to sqrt(_SHRINKAGE) of that, and none grows; a little more is rounding.
+_LEAST_STRETCH, _MOST_STRETCH = 0.99e-3 * _LEAST_LENGTH, 1.001
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """`mean` (width,) and `matrix` (width, 512), float32, its singular values between 0.001 and 1.
+    """`mean` (width,) and `matrix` (width, 512), float32, its singular values between 0.00001 and 1.
 
     Raises ValueError when the shapes do not agree, a value is not finite, or a direction is lost or grows.
     """
@@ -67,33 +72,59 @@ def l2_normalised(rows: np.ndarray) -> np.ndarray:
 
 
 def fit_projection(
-    features: np.ndarray, *, classes: np.ndarray | None = None, learnt: np.ndarray | None = None, seed: int = 0
+    features: np.ndarray,
+    *,
+    dense: int | None = None,
+    classes: np.ndarray | None = None,
+    learnt: np.ndarray | None = None,
+    seed: int = 0,
 ) -> Projection:
     """Return the projection for features (n, width), float32, L2-normalised; n may be 0.
 
     The columns are the principal directions by falling variance, then random ones drawn from `seed`; they are
-    orthonormal unless `classes` (n,), integers, tell what is to be whitened. `learnt` (n,), bool, are the rows that
-    tell how images of one class differ; all, if it is not given. Where the rows do not differ (none, one, or all equal)
-    nothing is subtracted: their mean would erase them.
+    orthonormal unless `classes` (n,), integers, tell what is to be whitened, or features after the first `dense` are
+    local ones and count less. `learnt` (n,), bool, are the rows that tell how images of one class differ; all, if it is
+    not given. Where the rows do not differ (none, one, or all equal) nothing is subtracted: their mean would erase
+    them.
     Raises ValueError for a width below 512 and DegenerateEmbedding for rows without a direction.
     """
     if features.ndim != 2 or features.shape[1] < EMBEDDING_DIMENSION:
         raise ValueError(f"Expected features of at least {EMBEDDING_DIMENSION} columns, got {features.shape}.")
     rows = torch.from_numpy(l2_normalised(features))
     mean = rows.mean(dim=0, dtype=torch.float64).float() if len(rows) else torch.zeros(rows.shape[1])
-    whitening = None
-    if classes is not None:
-        known = np.ones(len(rows), bool) if learnt is None else learnt
-        whitening = _whitening(rows[known].double(), classes=torch.from_numpy(classes[known]))
-    if whitening is not None:
-        directions = _principal_directions((rows - mean).double() @ whitening)
-        matrix = whitening @ _completed(directions, seed=seed)
+    known = np.ones(len(rows), bool) if learnt is None or classes is None else learnt
+    within = _within(rows[known].double(), classes=None if classes is None else torch.from_numpy(classes[known]))
+    lengths = _lengths(within, dense=features.shape[1] if dense is None else dense)
+    whiten = _whitening(within * lengths) if classes is not None else None
+    if whiten is not None:
+        directions = _completed(_principal_directions(whiten((rows - mean) * lengths)), seed=seed)
+        directions = whiten(directions.T).T
     else:
-        directions = _principal_directions(rows - mean)
+        directions = _principal_directions((rows - mean) * lengths)
         if directions.shape[1] == 0:
-            mean, directions = torch.zeros_like(mean), _principal_directions(rows)
-        matrix = _completed(directions, seed=seed)
+            mean, directions = torch.zeros_like(mean), _principal_directions(rows * lengths)
+        directions = _completed(directions, seed=seed)
+    matrix = lengths[:, None] * directions
     return Projection(mean=mean.numpy(), matrix=matrix.float().contiguous().numpy())
+
+
+def _within(rows: Tensor, *, classes: Tensor | None) -> Tensor:
+    """Return how rows (n, width) differ from the mean of their class, or without classes from that of all."""
+    if classes is None:
+        classes = torch.zeros(len(rows), dtype=torch.int64)
+    _, numbers, counts = classes.unique(return_inverse=True, return_counts=True)
+    sums = torch.zeros(len(counts), rows.shape[1], dtype=rows.dtype).index_add_(0, numbers, rows)
+    return rows - (sums / counts[:, None])[numbers]
+
+
+def _lengths(within: Tensor, *, dense: int) -> Tensor:
+    """Return (width,) float64, what features are multiplied by: 1 for the first `dense`, at most 1 for others."""
+    lengths = torch.ones(within.shape[1], dtype=torch.float64)
+    spread = within.square().sum(dim=0)
+    first, others = spread[:dense].sum(), spread[dense:].sum()
+    if others > 0:
+        lengths[dense:] = (_LOCAL_SHARE * first / others).sqrt().clamp(_LEAST_LENGTH, 1)
+    return lengths
 
 
 def _principal_directions(rows: Tensor) -> Tensor:
@@ -136,16 +167,25 @@ def _completed(directions: Tensor, *, seed: int) -> Tensor:
     return torch.cat([directions, drawn], dim=1)
 
 
-def _whitening(rows: Tensor, *, classes: Tensor) -> Tensor | None:
-    """Return (width, width) float64 for rows (n, width): the more images of one class differ in a direction, the
-    shorter it becomes; None without differences within classes.
+def _whitening(within: Tensor) -> Callable[[Tensor], Tensor] | None:
+    """Return what shortens rows (n, width) in a direction the more, the more those of `within` differ in it.
+
+    None where it does not differ. Through the smaller of the two Gram matrices, as for principal directions.
     """
-    _, numbers, counts = classes.unique(return_inverse=True, return_counts=True)
-    sums = torch.zeros(len(counts), rows.shape[1], dtype=rows.dtype).index_add_(0, numbers, rows)
-    within = rows - (sums / counts[:, None])[numbers]
-    variances, directions = torch.linalg.eigh(within.T @ within / max(1, len(rows)))
-    variances = variances.clamp(min=0)
-    if variances.sum() < torch.finfo(torch.float32).eps ** 2:
+    count, width = within.shape
+    by_row = count < width
+    variances, vectors = torch.linalg.eigh((within @ within.T if by_row else within.T @ within) / max(1, count))
+    total = variances.clamp(min=0).sum()
+    if total < torch.finfo(torch.float32).eps ** 2:
         return None
-    floor = _SHRINKAGE * variances.sum()
-    return directions * (floor / (variances + floor)).sqrt()
+    # What is left out hardly differs, and keeps its length.
+    kept = variances > _RANK_TOLERANCE * variances.max()
+    variances, vectors = variances[kept], vectors[:, kept]
+    directions = within.T @ (vectors / (count * variances).sqrt()) if by_row else vectors
+    floor = _SHRINKAGE * total
+    shortening = 1 - (floor / (variances + floor)).sqrt()
+
+    def whiten(rows: Tensor) -> Tensor:
+        return rows - (rows @ directions * shortening) @ directions.T
+
+    return whiten

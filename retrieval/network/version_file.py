@@ -55,7 +55,7 @@ def save_version(
     network, and OSError.
     """
     _check_classes(classes, network=network)
-    if projection.mean.size != network.architecture.width:
+    if projection.mean.size not in _widths(network):
         raise ValueError(f"The projection is for {projection.mean.size} features.")
     description = {
         "format": _FORMAT,
@@ -139,9 +139,14 @@ def _count(value: Any) -> int:
 
 def _projection(tensors: dict[str, Tensor], *, network: VGG) -> Projection:
     mean, matrix = (np.array(tensors[name].numpy()) for name in (_MEAN, _MATRIX))
-    if mean.dtype != np.float32 or matrix.dtype != np.float32 or mean.size != network.architecture.width:
+    if mean.dtype != np.float32 or matrix.dtype != np.float32 or mean.size not in _widths(network):
         raise ValueError("its projection does not fit the network.")
     return Projection(mean=mean, matrix=matrix)
+
+
+def _widths(network: VGG) -> tuple[int, int]:
+    """What a projection may be for: all features, or in a version of before local features the dense ones."""
+    return network.architecture.width, network.architecture.dense_width
 
 
 def _first_lines(error: Exception) -> str:

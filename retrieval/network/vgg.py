@@ -8,7 +8,14 @@ same state-dict keys.
 import torch
 from torch import Tensor, nn
 
-from retrieval.network.architectures import ARCHITECTURES, KERNEL_SIDE, POOLED_SIDE, Architecture
+from retrieval.network.architectures import (
+    ARCHITECTURES,
+    KERNEL_SIDE,
+    LOCAL_BLOCKS,
+    LOCAL_GRID,
+    POOLED_SIDE,
+    Architecture,
+)
 
 _DROPOUT = 0.5
 
@@ -30,8 +37,19 @@ class VGG(nn.Module):
         return self.classifier[-2:](self.dense_features(images))
 
     def dense_features(self, images: Tensor) -> Tensor:
-        """Return the last hidden dense layer after its ReLU: (n, width), not negative, not normalised."""
+        """Return the last hidden dense layer after its ReLU: (n, dense_width), not negative, not normalised."""
         return self.classifier[:-2](self.features(images).flatten(1))
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """Return what images are compared by: (n, width), the dense features, then the local ones, not normalised."""
+        first, rest = split_at_block(self, blocks=LOCAL_BLOCKS)
+        activations = first(images)
+        return torch.cat([rest[:-2](activations), local_features(activations)], dim=1)
+
+
+def local_features(activations: Tensor) -> Tensor:
+    """Return (n, channels * 16): averages over a 4 x 4 grid of the third block's output, (n, channels, side, side)."""
+    return nn.functional.adaptive_avg_pool2d(activations, LOCAL_GRID).flatten(1)
 
 
 def build_network(architecture: str, *, classes: int, seed: int = 0) -> VGG:

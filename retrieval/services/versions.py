@@ -148,7 +148,7 @@ def create_model_version(
     report = initial_weights(network, source=source)
     preprocessing = preprocessing_for(source, otherwise=CAFFE if caffe_preprocessing else TORCHVISION)
     unprojected = Embedder(network, preprocessing=preprocessing, projection=None)
-    projection = fit_projection(_sample_features(unprojected), seed=seed)
+    projection = fit_projection(_sample_features(unprojected), dense=unprojected.dense_width, seed=seed)
     with work_folder() as folder:
         path = folder / "version.safetensors"
         with _full_disk_said():

@@ -220,4 +220,6 @@ def test_people_read_figures_with_what_they_are_worth(said: Callable[..., tuple[
     status, text = said("train", "--dataset", stripes, *CHOICES, "--epochs", "1")
     assert status == 0
     assert "same sources" in text
-    assert re.search(r"^  mAP@20 \d\.\d{4}\n  before the projection: P@1 .* mAP@20 \d\.\d{4}$", text, re.MULTILINE)
+    assert re.search(
+        r"^  mAP@20 \d\.\d{4}\n  dense features, not projected: P@1 .* mAP@20 \d\.\d{4}$", text, re.MULTILINE
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.network.architectures import ARCHITECTURES
 from retrieval.network.embedder import Embedder
 from retrieval.network.preprocessing import TORCHVISION
 from retrieval.network.projection import Projection, fit_projection
@@ -34,7 +35,13 @@ def narrow() -> VGG:
 
 @pytest.fixture(scope="session")
 def projection() -> Projection:
-    return fit_projection(np.zeros((0, 512), dtype=np.float32))
+    return fit_projection(np.zeros((0, ARCHITECTURES["narrow"].width), dtype=np.float32))
+
+
+@pytest.fixture(scope="session")
+def dense_projection() -> Projection:
+    """That of a version of before local features."""
+    return fit_projection(np.zeros((0, ARCHITECTURES["narrow"].dense_width), dtype=np.float32))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from retrieval.network.errors import DegenerateEmbedding
 from retrieval.network.execution import ModuleRunner, PackedRunner, best_dtype
 from retrieval.network.preprocessing import CAFFE, TORCHVISION, load_image, prepare
 from retrieval.network.projection import Projection, l2_normalised
+from retrieval.network.version_file import save_version
 from retrieval.network.vgg import VGG
 from retrieval.network.weights import initial_weights
 from tests.network.conftest import batch_of
@@ -29,14 +30,29 @@ def cosine_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def test_features_and_embeddings_are_those_of_the_network(narrow: VGG, projection: Projection) -> None:
     batch = batch_of(5)
     with torch.inference_mode():
-        expected = narrow.dense_features(prepare(batch, preprocessing=TORCHVISION)).numpy()
+        raw = narrow.image_features(prepare(batch, preprocessing=TORCHVISION)).numpy()
+    # Dense and local ones, equally long.
+    expected = np.concatenate([l2_normalised(raw[:, :512]), l2_normalised(raw[:, 512:])], axis=1)
     embedder = embedder_of(narrow, projection=projection)
     np.testing.assert_allclose(embedder.features(batch), l2_normalised(expected), atol=1e-5)
     np.testing.assert_allclose(embedder.embed(batch), projection.project(expected), atol=1e-5)
 
 
+def test_a_version_of_before_local_features_embeds_as_it_did(
+    tmp_path: Path, narrow: VGG, dense_projection: Projection
+) -> None:
+    path, batch = tmp_path / "version.safetensors", batch_of(5)
+    save_version(path, network=narrow, preprocessing=TORCHVISION, projection=dense_projection, classes=[])
+    with torch.inference_mode():
+        dense = narrow.dense_features(prepare(batch, preprocessing=TORCHVISION)).numpy()
+    embedder = Embedder.load(path, device="cpu", precision="float32")
+    np.testing.assert_allclose(embedder.features(batch), l2_normalised(dense), atol=1e-5)
+    np.testing.assert_allclose(embedder.embed(batch), dense_projection.project(dense), atol=1e-5)
+    assert embedder.normalised_features([png(drawn_pixels(1))]).shape == (1, 512)
+
+
 def test_embeddings_have_length_one(embedder: Embedder) -> None:
-    for vectors, width in ((embedder.embed(batch_of(7)), 512), (embedder.features(batch_of(7)), 512)):
+    for vectors, width in ((embedder.embed(batch_of(7)), 512), (embedder.features(batch_of(7)), 640)):
         assert vectors.shape == (7, width)
         assert vectors.dtype == np.float32
         assert np.abs(np.linalg.norm(vectors, axis=1) - 1).max() < 1e-5
@@ -91,7 +107,7 @@ def test_the_network_is_not_changed_and_not_needed_afterwards(
 def test_an_empty_batch_has_no_embeddings(embedder: Embedder) -> None:
     empty = np.zeros((0, 224, 224, 3), np.uint8)
     assert embedder.embed(empty).shape == (0, 512)
-    assert embedder.features(empty).shape == (0, 512)
+    assert embedder.features(empty).shape == (0, 640)
 
 
 def test_previews_are_embedded_in_order_as_one_by_one(embedder: Embedder, tmp_path: Path) -> None:
@@ -126,7 +142,7 @@ def test_a_sample_of_features_leaves_out_what_is_refused(narrow: VGG) -> None:
     features = embedder.normalised_features([sound[0], b"no image", sound[1], sound[2]], batch_size=2)
     expected = embedder.features(np.stack([load_image(each) for each in sound]))
     assert cosine_distances(features, expected).max() < 1e-4
-    assert embedder.normalised_features([]).shape == (0, 512)
+    assert embedder.normalised_features([]).shape == (0, 640)
     with pytest.raises(ValueError, match="no projection"):
         embedder.embed(batch_of(1))
 
@@ -169,7 +185,7 @@ def test_the_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_first_query_is_as_quick_as_the_next(version_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """load() has run the network once already."""
     calls: list[int] = []
-    monkeypatch.setattr(PackedRunner, "__call__", lambda _self, images: calls.append(len(images)) or torch.ones(1, 512))
+    monkeypatch.setattr(PackedRunner, "__call__", lambda _self, images: calls.append(len(images)) or torch.ones(1, 640))
     Embedder.load(version_path, device="cpu")
     assert calls == [1]
 
@@ -189,7 +205,7 @@ def test_real_images_of_the_published_network(real_data: Path, published: VGG) -
     folders = sorted(path for path in (real_data / "archive18").iterdir() if path.is_dir())[::3]
     files = [path for folder in folders for path in sorted(folder.iterdir())[:2]]
     batch = np.stack([load_image(png(np.asarray(Image.open(path).convert("RGB")))) for path in files])
-    projection = fit_projection(np.zeros((0, 4096), np.float32))
+    projection = fit_projection(np.zeros((0, published.architecture.width), np.float32))
     vectors = {}
     for precision in ("float32", "bfloat16"):
         embedder = Embedder(network, preprocessing=CAFFE, projection=projection, device="cpu", precision=precision)

@@ -147,6 +147,50 @@ def test_what_tells_classes_apart_is_kept_where_more_differs_within_them() -> No
     assert (classes[gallery][nearest] == classes[queries][:, None]).mean() > 0.9
 
 
+def _drawn_alike(count: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Four classes of (n, 1200) features: dense ones tell the first two apart, local ones the last two."""
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(0, 4, count)
+    centres = np.random.default_rng(1).normal(size=(4, 2 * WIDTH))
+    centres[3, :WIDTH] = centres[2, :WIDTH]
+    centres[1, WIDTH:] = centres[0, WIDTH:]
+    return np.maximum(centres[classes] + 0.7 * rng.normal(size=(count, 2 * WIDTH)), 0), classes
+
+
+def _precision(projection: Projection, *, width: int) -> list[float]:
+    """By class, the share of the 20 nearest that are of it."""
+    (gallery, gallery_classes), (queries, query_classes) = _drawn_alike(800, seed=2), _drawn_alike(100, seed=3)
+    asked, stored = (projection.project(l2_normalised(each[:, :width])) for each in (queries, gallery))
+    nearest = np.argsort(-asked @ stored.T, axis=1)[:, :20]
+    hits = (gallery_classes[nearest] == query_classes[:, None]).mean(axis=1)
+    return [float(hits[query_classes == each].mean()) for each in range(4)]
+
+
+def test_local_features_tell_apart_what_dense_ones_do_not() -> None:
+    features, classes = _drawn_alike(800, seed=2)
+    alone = _precision(fit_projection(l2_normalised(features[:, :WIDTH]), classes=classes), width=WIDTH)
+    both = _precision(fit_projection(l2_normalised(features), dense=WIDTH, classes=classes), width=2 * WIDTH)
+    assert min(alone[:2]) > 0.99 > 0.7 > max(alone[2:])
+    assert min(both) > 0.95
+
+
+def test_local_features_that_differ_much_do_not_outweigh_the_dense_ones() -> None:
+    """Only dense features tell the classes apart, and local ones differ ten times as much."""
+    rng = np.random.default_rng(5)
+    classes = np.arange(900) % 3
+    features = 1 + 0.02 * rng.normal(size=(900, 2 * WIDTH))
+    features[:, :30] += rng.normal(size=(3, 30))[classes] * 0.1
+    features[:, WIDTH:] += 0.3 * rng.normal(size=(900, WIDTH))
+    rows = l2_normalised(features)
+
+    def precision(dense: int | None) -> float:
+        embeddings = fit_projection(rows[:800], dense=dense).project(rows)
+        nearest = np.argsort(-embeddings[800:] @ embeddings[:800].T, axis=1)[:, :20]
+        return float((classes[:800][nearest] == classes[800:, None]).mean())
+
+    assert precision(WIDTH) > precision(None) + 0.2
+
+
 def test_rows_that_were_not_learnt_do_not_tell_how_classes_differ() -> None:
     features, classes = drawn_features(300), np.arange(300) % 5
     learnt = np.arange(300) < 200

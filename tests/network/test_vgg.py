@@ -10,7 +10,7 @@ from torchvision.models import vgg16
 
 from retrieval.network.architectures import ARCHITECTURES
 from retrieval.network.preprocessing import TORCHVISION, prepare
-from retrieval.network.vgg import VGG, build_network, empty_network, weighted_layers
+from retrieval.network.vgg import VGG, build_network, empty_network, split_at_block, weighted_layers
 from retrieval.network.weights import layer_names
 from tests.network.conftest import batch_of
 
@@ -90,6 +90,17 @@ def test_logits_follow_from_the_dense_features(narrow: VGG) -> None:
         assert narrow.dense_features(images).min() >= 0
         torch.testing.assert_close(narrow(images), narrow.classifier[-1](narrow.dense_features(images)))
         assert narrow(images).shape == (2, 3)
+
+
+def test_local_features_are_averages_over_fields_of_the_picture(narrow: VGG) -> None:
+    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        activations = split_at_block(narrow, blocks=3)[0](images)
+        assert activations.shape == (2, 8, 28, 28)
+        fields = activations.reshape(2, 8, 4, 7, 4, 7).mean(dim=(3, 5)).flatten(1)
+        features = narrow.image_features(images)
+        torch.testing.assert_close(features, torch.cat([narrow.dense_features(images), fields], dim=1))
+    assert features.shape == (2, narrow.architecture.width)
 
 
 def test_the_narrow_network_learns(narrow: VGG) -> None:

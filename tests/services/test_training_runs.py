@@ -48,10 +48,10 @@ def test_a_classifier_is_not_asked_about_classes_that_it_has_not_learnt(start: C
     version = work(start()).model_version
     assert version is not None
     reader = Reader(version)
-    raw = reader.see([Path(MedicalImage.objects.all()[0].preview.path)]).features.raw
-    _, by = reader.predictions(raw, asked_labels=["across"], nearest_labels=["upright"])
+    classified = reader.classified(reader.see([Path(MedicalImage.objects.all()[0].preview.path)]).dense)
+    _, by = reader.predictions(classified, asked_labels=["across"], nearest_labels=["upright"])
     assert by == "classifier"
-    assert reader.predictions(raw, asked_labels=["across", "new"], nearest_labels=["new"]) == (
+    assert reader.predictions(classified, asked_labels=["across", "new"], nearest_labels=["new"]) == (
         ["new"],
         "nearest neighbour",
     )

@@ -22,7 +22,7 @@ def test_a_judgement_says_what_its_figures_are_worth(logged_in: LoggedIn, judged
     assert "These figures flatter." in page
     assert "manage.py evaluate --model-version 7 --queries FOLDER" in page
     assert "Embedding, as searches use it 2 4 0.500 0.500 0.500 0.500 0.500" in page
-    assert "Features before they are projected 2 4 0.500" in page
+    assert "Dense features alone, not projected 2 4 0.500" in page
     unknown = {"dental": {"queries": 5, "mean_similarity": 0.4, "auroc": 0.975, "unlike": 0.8}}
     elsewhere = Evaluation.objects.create(
         model_version=judged.model_version,

@@ -13,7 +13,7 @@ class Evaluation(Job):
     """One judgement of a version: on the test part of a run, or on a folder of images from elsewhere.
 
     `report` is what `manage.py evaluate` prints (interface: queries, gallery, accuracy, p_at, map_at_20, per_class,
-    confusion_matrix), with `features` (p_at and map_at_20 of the network's features before the projection), and
+    confusion_matrix), with `features` (p_at and map_at_20 of the network's dense features, not projected), and
     `unknown` for classes that the gallery does not have. Two evaluations of one run, with the same `image_count`,
     compare two versions on the same test images and the same gallery.
     """

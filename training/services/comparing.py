@@ -74,10 +74,10 @@ def _pixels(paths: list[Path], *, preprocessing: Preprocessing = TORCHVISION) ->
 
 
 def _features(embedder: Embedder, *, paths: list[Path]) -> np.ndarray:
-    """One row for each path, (n, width) float32: of zeros where the network sees nothing."""
+    """The dense features, one row for each path, float32: of zeros where the network sees nothing."""
     found = compute_features(embedder, paths)
-    features = np.zeros((len(paths), embedder.width), dtype=np.float32)
-    features[found.rows] = found.raw
+    features = np.zeros((len(paths), embedder.dense_width), dtype=np.float32)
+    features[found.rows] = found.raw[:, : embedder.dense_width]
     return features
 
 

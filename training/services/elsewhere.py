@@ -110,9 +110,9 @@ def _previews(folder: Path, *, left_out: _LeftOut, progress: jobs.Progress) -> I
 
 def _embedded(waiting: list[tuple[str, bytes]], *, reader: Reader, left_out: _LeftOut) -> Iterator[_Question]:
     seen = reader.see([preview for _, preview in waiting])
-    left_out.refused += len(waiting) - len(seen.features.rows)
-    classified = reader.classified(seen.features.raw)
-    for row, vector, guess in zip(seen.features.rows, seen.embeddings, classified, strict=True):
+    left_out.refused += len(waiting) - len(seen.rows)
+    classified = reader.classified(seen.dense)
+    for row, vector, guess in zip(seen.rows, seen.embeddings, classified, strict=True):
         yield _Question(label=waiting[row][0], vector=vector, classified=guess)
 
 

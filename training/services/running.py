@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Phase, Part = TrainingRun.Phase, SplitImage.Part
-MOST_FOR_PROJECTION = 20_000
+MOST_FOR_PROJECTION = 10_000
 # Enough to see what reaches a layer.
 _SAMPLE = 32
 
@@ -215,7 +215,8 @@ def _store(run: TrainingRun, *, network: VGG, preprocessing: Preprocessing, part
     learning = {image.pk for image in parts[Part.TRAINING]}
     learnt_from = np.array([image.pk in learning for image in images])
     projection = fit_projection(
-        features.normalised,
+        embedder.comparable(features.raw),
+        dense=embedder.dense_width,
         classes=classes[features.rows],
         learnt=learnt_from[features.rows],
         seed=run.recipe["seed"],

@@ -13,7 +13,7 @@ def lines_of_report(report: dict[str, Any]) -> Iterator[str]:
     yield f"  mAP@20 {_figure(report['map_at_20'])}"
     if features := report.get("features"):
         precisions = "  ".join(f"P@{k} {_figure(value)}" for k, value in features["p_at"].items())
-        yield f"  before the projection: {precisions}  mAP@20 {_figure(features['map_at_20'])}"
+        yield f"  dense features, not projected: {precisions}  mAP@20 {_figure(features['map_at_20'])}"
     if (best := report["best_p_at_20"]) is not None and best < 1:
         yield f"  some classes have fewer than 20 images in the gallery: a perfect ranking would have P@20 {best:.4f}"
     width = max((len(label) for label in report["per_class"]), default=0)

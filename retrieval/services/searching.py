@@ -64,14 +64,16 @@ def find_neighbours(
     version: ModelVersion,
     k: int = TOP_K,
     narrowed: SearchFilter = SearchFilter(),
+    asked_pk: int | None = None,
 ) -> list[Neighbour]:
-    """The k images nearest to an L2-normalised vector, exactly, nearest first.
+    """The k images nearest to an L2-normalised vector, exactly, nearest first; of equal ones that which was asked with.
 
     Two queries: the first sorts narrow rows of (image, distance), the second fetches the k images it names. Raises
     VersionRetired. No image that is held or excluded can come back: such an image has no embedding.
     """
     ranked = Embedding.objects.of(version).filter(**narrowed.conditions()).nearest(vector)
     nearest = list(ranked.values_list("image_id", "distance")[:k])  # type: ignore[misc]
+    nearest.sort(key=lambda found: (found[1], found[0] != asked_pk))
     # Afterwards: a version that is being retired loses its rows bit by bit.
     refuse_retired(version)
     # Nor one that was taken away between the two.
@@ -161,7 +163,7 @@ def answer_query(query: Query) -> None:
         version = active_version()
         vector, milliseconds = _query_vector(query, version=version)
         started = time.perf_counter()
-        neighbours = find_neighbours(vector, version=version)
+        neighbours = find_neighbours(vector, version=version, asked_pk=query.image_id)
         milliseconds["search_ms"] = _since(started)
     except VersionRetired:
         # Another version has been activated since, and answers it.

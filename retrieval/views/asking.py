@@ -176,7 +176,7 @@ def _answer(query: Query, *, narrowed: SearchFilter) -> list[Neighbour]:
     if query.status != JobStatus.DONE:
         return []
     if narrowed.conditions() and query.model_version and query.vector:
-        return find_neighbours(query.vector, version=query.model_version, narrowed=narrowed)
+        return find_neighbours(query.vector, version=query.model_version, narrowed=narrowed, asked_pk=query.image_id)
     results = query.results.select_related("image__dataset")
     return [Neighbour(rank=found.rank, image=found.image, distance=found.distance) for found in results]
 

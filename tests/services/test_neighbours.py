@@ -104,6 +104,9 @@ def test_equal_distances_have_one_order(images: list[MedicalImage]) -> None:
     )
     found = find_neighbours(np.eye(512)[0], version=version)
     assert [each.image for each in found] == images[:20]
+    found = find_neighbours(np.eye(512)[0], version=version, asked_pk=images[7].pk)
+    assert [each.image for each in found] == [images[7], *images[:7], *images[8:20]]
+    assert [each.rank for each in found] == list(range(1, 21))
 
 
 def test_a_search_is_two_queries_and_a_look_at_its_version(

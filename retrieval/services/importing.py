@@ -40,7 +40,7 @@ HIDDEN_ELSEWHERE = "The same file is in another dataset, where it waits to be lo
 Status = ImportedFile.Status
 # A decoder takes most of 100 MB: the memory of an import must not grow with the machine.
 DECODERS = min(4, len(os.sched_getaffinity(0)))
-# Files of one transaction, and how long the first of them waits for others.
+# Files of one transaction at most; one that is ready after so long is its last.
 GROUP_FILES = 32
 GROUP_SECONDS = 0.5
 

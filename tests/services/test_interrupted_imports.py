@@ -44,7 +44,6 @@ def test_a_source_that_cannot_be_read_ends_the_job(import_folder: ImportFolder, 
     assert job.reason.endswith(".")
 
 
-@one_file_at_a_time
 def test_a_source_that_goes_away_ends_the_job_and_keeps_what_was_imported(
     import_folder: ImportFolder, tmp_path: Path
 ) -> None:
@@ -243,7 +242,6 @@ def test_what_a_cancelled_import_stored_is_embedded(
     assert _queued_for_indexing() == [3]
 
 
-@one_file_at_a_time
 def test_what_a_failed_import_stored_is_embedded(
     active_version: ModelVersion, picture_folder: Path, broker: Redis
 ) -> None:

@@ -103,9 +103,9 @@ class StoredFile(models.Model):
         return f"file {self.pk}"
 
 
-# As a series was taken; frames of one file stay together where two files have the same number. Files without a number
-# come last, in the order in which they were stored.
-SLICE_ORDER = ("instance_number", "original_id", "frame_number")
+# As a series was taken. Images are added in the order of the names of their files, frame after frame: so frames of one
+# file stay together where two files have the same number, and files without a number come last, by name.
+SLICE_ORDER = ("instance_number", "id")
 # Modalities whose images are slices of a body.
 SECTIONAL = ("CT", "MRI", "PET")
 
@@ -293,7 +293,7 @@ class MedicalImage(models.Model):
             models.Index(fields=["dataset"], condition=Q(standing="held"), name="medicalimage_held"),
             models.Index(
                 fields=["dataset", "stack", *SLICE_ORDER],
-                include=["label", "standing", "id"],
+                include=["label", "standing"],
                 name="medicalimage_stack",
             ),
             models.Index(

@@ -23,7 +23,7 @@ from retrieval.views.numbers import number_in
 
 PAGE = 24
 # Slices and frames of one series are decided together.
-BY_SERIES = ("dataset", "series_instance_uid", "instance_number", "original", "frame_number", "pk")
+BY_SERIES = ("dataset", "series_instance_uid", "instance_number", "pk")
 VERBS: dict[str, Callable[..., list[MedicalImage]]] = {
     "release": release,
     "exclude": exclude,

@@ -44,11 +44,16 @@ def ward(tmp_path: Path) -> Dataset:
         *((f"scout/{n}.dcm", _slice(n, series="1.2.1.2", seed=100)) for n in (1, 2)),
         *((f"years ago/{n}.dcm", _slice(n, study="1.2.9", series="1.2.9.1", seed=200)) for n in (1, 2, 3)),
     )
+    dataset = _imported(path)
+    assert dataset.images.count() == 5 + 1 + 3 + 2 + 3
+    return dataset
+
+
+def _imported(path: Path) -> Dataset:
     dataset = Dataset.objects.create(name="Ward")
     job = jobs.claim(ImportJob, ImportJob.objects.create(dataset=dataset, source_path=str(path)).pk)
     assert job is not None
     import_dataset(job, index_afterwards=False)
-    assert dataset.images.count() == 5 + 1 + 3 + 2 + 3
     return dataset
 
 
@@ -170,6 +175,15 @@ def test_files_without_a_number_come_last_and_frames_of_a_file_stay_together(
     MedicalImage.objects.filter(pk=slices[0].pk).update(instance_number=None)
     walked = list(ward.images.in_stack_of(slices[0]))
     assert walked == [slices[1], *runs, *slices[2:], slices[0]]
+
+
+def test_files_without_any_number_are_walked_by_name(tmp_path: Path) -> None:
+    # Contents that come in another order than the names.
+    path = zipped(tmp_path / "ward.zip", *((f"head/{n}.dcm", _slice(None, seed=97 * n % 13)) for n in range(9)))
+    dataset = _imported(path)
+    walked = dataset.images.in_stack_of(dataset.images.first())
+    names = dataset.import_jobs.get().files.order_by("name").values_list("image", flat=True)
+    assert [image.pk for image in walked] == list(names)
 
 
 def test_a_series_page_links_its_study_and_other_studies_of_the_patient(logged_in: LoggedIn, ward: Dataset) -> None:

@@ -21,7 +21,7 @@ def stand_back(**signal: object) -> None:  # noqa: ARG001
         os.nice(NICENESS)
 
 
-# The trainer's pool (solo) knows no time limits: settings.TRAINING_TIME_LIMIT ends a run from within.
+# The trainer's pool (solo) knows no time limits: settings.TRAINING_TIME_LIMIT is kept from within.
 @shared_task(time_limit=86_400)
 def train_task(run_pk: int) -> None:
     run = jobs.claim(TrainingRun, run_pk)

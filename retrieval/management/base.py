@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
 from tqdm import tqdm
 
 from retrieval.imaging import FileRefused
@@ -30,6 +31,10 @@ class ReportingCommand(BaseCommand):
             report = self.work(options)
         except (FileRefused, JobFailed, NoActiveVersion, CommandError) as error:
             self._refuse(str(error), as_json=options["json"])
+        except (OperationalError, InterfaceError) as error:
+            # The first line says what happened; those after it may say more than a log should hold.
+            what = next(iter(str(error).splitlines()), type(error).__name__)
+            self._refuse(f"The database does not answer as it should: {what}", as_json=options["json"])
         if options["json"]:
             self.stdout.write(json.dumps(report, ensure_ascii=False))
         else:

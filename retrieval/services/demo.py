@@ -46,7 +46,10 @@ def create_demo_logins() -> Path:
 
 
 def create_demo_archive(*, say: Say) -> None:
-    """Draw and import the synthetic archive and the DICOM samples, once."""
+    """Draw and import the synthetic archive and the DICOM samples, once: what was deleted since does not come back."""
+    # The first start comes to its end with a version.
+    if ModelVersion.objects.exists():
+        return
     from retrieval.demo.archive import write_demo_archive
     from retrieval.demo.dicom_samples import write_dicom_samples
 

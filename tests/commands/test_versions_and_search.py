@@ -1,6 +1,10 @@
 """create_model_version, activate, search and check_archive: the contracts of docs/operations.md."""
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,12 +14,28 @@ from retrieval.models import IndexJob, JobStatus, MedicalImage, ModelVersion, St
 from retrieval.services.versions import create_model_version
 from tests.commands.conftest import Manage
 from tests.pictures import drawn_pixels, png
+from tests.source import ROOT
 
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
     (tmp_path / "asked.png").write_bytes(png(drawn_pixels(4)))
     return tmp_path / "asked.png"
+
+
+def test_a_database_that_does_not_answer_is_an_error_like_others() -> None:
+    away = {"DATABASE_URL": "postgresql://site@127.0.0.1:1/site", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check_archive", "--json"],
+        cwd=ROOT,
+        env=os.environ | away,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"].startswith("The database does not answer as it should: connection failed")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_version_is_made_ready_or_active(manage: Manage) -> None:

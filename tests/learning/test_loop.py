@@ -65,6 +65,30 @@ def test_epochs_without_improvement_end_it(images: LabelledImages, tmp_path: Pat
     assert history.stopped_early(task.recipe)
 
 
+def test_no_epoch_begins_when_the_time_is_over_and_the_best_is_kept(images: LabelledImages, tmp_path: Path) -> None:
+    seen: dict[int, torch.Tensor] = {}
+    network = narrow_network()
+    hooks = Hooks(
+        on_epoch=lambda result: seen.update({result.epoch: weights(network).clone()}), has_time=lambda: len(seen) < 3
+    )
+    task = _misleading(small_task(images, epochs=50, patience=50, schedule="constant"))
+    history = train(network, task=task, folder=tmp_path / "run", hooks=hooks, environment=FLOAT32)
+    assert len(history.epochs) == 3
+    assert torch.equal(weights(network), seen[history.best.epoch])
+
+
+def test_the_first_epoch_has_time(images: LabelledImages, tmp_path: Path) -> None:
+    task = small_task(images, epochs=3, final_epochs=2)
+    history = train(
+        narrow_network(),
+        task=task,
+        folder=tmp_path / "run",
+        hooks=Hooks(has_time=lambda: False),
+        environment=FLOAT32,
+    )
+    assert [each.val_loss is None for each in history.epochs] == [False, True]
+
+
 def test_the_network_ends_with_the_weights_of_its_best_epoch(images: LabelledImages, tmp_path: Path) -> None:
     seen: dict[int, torch.Tensor] = {}
     network = narrow_network()

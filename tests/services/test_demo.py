@@ -99,6 +99,11 @@ def test_a_demo_dataset_that_cannot_be_made_says_why(tmp_path: Path) -> None:
     assert "no files" in outcome
 
 
+def test_what_was_deleted_of_the_demo_does_not_come_back(active_version: ModelVersion) -> None:
+    demo.create_demo_archive(say=str)
+    assert not Dataset.objects.exists()
+
+
 def test_the_first_version_is_active_and_the_archive_queued(picture_folder: Path, broker: Redis) -> None:
     _import(picture_folder)
     demo.create_first_version(architecture="narrow", weights="none", say=str)

@@ -1,5 +1,6 @@
 """A training run through whatever may come between: broken files, kills, cancels, full disks."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,6 +120,24 @@ def test_the_deadline_ends_it_with_a_reason(start: Callable[..., TrainingRun], s
     run = work(start())
     assert run.status == JobStatus.FAILED
     assert "took longer" in run.reason
+
+
+def test_a_run_whose_time_is_over_keeps_what_it_has_learnt(
+    start: Callable[..., TrainingRun], monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr("training.services.watching.TELL_SECONDS", 0)
+    run, began = start(epochs=1000, patience=1000), time.monotonic()
+
+    def run_out(done: int, total: int | None) -> None:
+        """In the third epoch; there is time for what comes after it."""
+        passed = timezone.timedelta(seconds=time.monotonic() - began)
+        settings.TRAINING_TIME_LIMIT = passed if run.epochs.count() == 2 else timezone.timedelta(hours=1)
+
+    run = work(run, progress=run_out)
+    assert (run.status, run.epochs.count()) == (JobStatus.DONE, 3)
+    assert run.model_version is not None
+    assert run.stopped_early
+    assert run.ran_out_of_time
 
 
 @pytest.mark.parametrize(

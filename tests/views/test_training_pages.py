@@ -151,6 +151,15 @@ def test_a_run_with_final_epochs_tells_which_epoch_they_went_on_from(logged_in: 
     assert "5 of 5" in page_text(logged_in("staff", name="another"), "/training/")
 
 
+def test_a_run_that_ended_early_says_why(logged_in: LoggedIn, archive: Dataset) -> None:
+    run = make_run(archive, epochs=3)
+    EpochMetrics.objects.filter(run=run, epoch=1).update(val_accuracy=0.9)
+    address, client = f"/training/runs/{run.pk}/", logged_in("staff")
+    for patience, reason in ((2, "nothing better came in 2 epochs"), (3, "the time allowed for learning was over")):
+        TrainingRun.objects.filter(pk=run.pk).update(recipe=run.recipe | {"patience": patience})
+        assert f"; ended early, since {reason}." in page_text(client, address)
+
+
 def test_a_run_that_has_just_been_taken_waits_no_more(logged_in: LoggedIn, archive: Dataset) -> None:
     run = make_run(archive, status="running", epochs=0)
     for address in (f"/training/runs/{run.pk}/", "/training/"):

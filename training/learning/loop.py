@@ -75,12 +75,14 @@ class Hooks:
     """What the loop tells while it works. Each may raise: the training ends there, and the last checkpoint stays.
 
     `on_progress` gets a phase ("preparing", "training", "validating"), what is done of it and how much it is;
-    `on_resume` the epochs that a checkpoint holds already, none at a fresh start.
+    `on_resume` the epochs that a checkpoint holds already, none at a fresh start. `has_time` is asked before each epoch
+    but the first of them, and ends the training with the best so far; several processes must give the same answer.
     """
 
     on_progress: Callable[[str, int, int], None] = lambda *_: None
     on_epoch: Callable[[EpochResult], None] = lambda _: None
     on_resume: Callable[[list[EpochResult]], None] = lambda _: None
+    has_time: Callable[[], bool] = lambda: True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +174,7 @@ def _train(
     history = History(epochs=_results(learner.resume(folder, task=task.fingerprint()).get("epochs", [])))
     hooks.on_resume([*before, *history.epochs])
     supply = _Supply(learner, task=task, environment=where, hooks=hooks)
-    while not history.is_over(recipe):
+    while not history.is_over(recipe) and (not history.epochs or hooks.has_time()):
         number = len(before) + len(history.epochs) + 1
         result = _epoch(learner, task=task, inputs=supply.of_epoch(number), number=number, hooks=hooks)
         history.epochs.append(result)

@@ -113,7 +113,7 @@ class TrainingRun(Job):
         """Whether the best epoch is known, and what is left is to learn from the validation images too."""
         recipe, best, done = Recipe.from_dict(self.recipe), self.best_epoch, len(self.learnt_epochs)
         is_over = done >= recipe.epochs or (best is not None and recipe.stops_early(done=done, best=best.epoch))
-        return recipe.final_epochs > 0 and is_over
+        return recipe.final_epochs > 0 and (is_over or len(self.final_epochs) > 0)
 
     @property
     def most_epochs(self) -> int:
@@ -130,8 +130,15 @@ class TrainingRun(Job):
 
     @property
     def stopped_early(self) -> bool:
-        """Whether patience ended it before all epochs were done."""
+        """Whether patience, or the time allowed, ended it before all epochs were done."""
         return self.status == JobStatus.DONE and len(self.learnt_epochs) < self.recipe["epochs"]
+
+    @property
+    def ran_out_of_time(self) -> bool:
+        """Whether it stopped early although something better might have come."""
+        best, done = self.best_epoch, len(self.learnt_epochs)
+        recipe = Recipe.from_dict(self.recipe)
+        return self.stopped_early and best is not None and not recipe.stops_early(done=done, best=best.epoch)
 
     @property
     def duration(self) -> timedelta:

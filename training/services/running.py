@@ -140,6 +140,7 @@ def _hooks(run: TrainingRun, *, watch: Watch) -> Hooks:
         on_progress=on_progress,
         on_resume=on_resume,
         on_epoch=on_epoch,
+        has_time=watch.has_time,
     )
 
 

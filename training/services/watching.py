@@ -12,11 +12,15 @@ from retrieval.services import jobs
 
 logger = logging.getLogger(__name__)
 TELL_SECONDS = 1.0
-TOO_LONG = "It took longer than {hours:g} hours and was ended. Choose fewer epochs or images, or allow more time."
+TOO_LONG = "It took longer than {hours:g} hours and was ended. Choose fewer images, or allow more time."
+# Of the time that is allowed for learning: what was learnt is also fitted, stored and judged.
+_WHOLE_SHARE = 2
 
 
 class Watch:
-    """Called often, does something about once a second. Raises JobCancelled, JobFailed past the deadline, ClaimLost."""
+    """Called often, does something about once a second. Raises JobCancelled, ClaimLost, and JobFailed after twice the
+    time that is allowed for learning.
+    """
 
     def __init__(self, job: Job, *, progress: jobs.Progress = jobs.silent) -> None:
         self._job, self._progress = job, progress
@@ -29,9 +33,9 @@ class Watch:
         if done and now - self._told < TELL_SECONDS:
             return
         self._told = now
-        limit: timedelta = settings.TRAINING_TIME_LIMIT
-        if now - self._began > limit.total_seconds():
-            raise jobs.JobFailed(TOO_LONG.format(hours=limit.total_seconds() / 3600))
+        most = _WHOLE_SHARE * settings.TRAINING_TIME_LIMIT
+        if self._elapsed() > most:
+            raise jobs.JobFailed(TOO_LONG.format(hours=most / timedelta(hours=1)))
         self._progress(done, total)
         try:
             jobs.stop_if_cancelled(self._job)
@@ -40,3 +44,10 @@ class Watch:
             # A database that restarts costs no epoch: if it stays away, the claim is lost and said to be.
             logger.warning("progress of %s %s not stored: %s", self._job._meta.model_name, self._job.pk, error)
             connection.close()
+
+    def has_time(self) -> bool:
+        """Whether there is time left for learning."""
+        return self._elapsed() <= settings.TRAINING_TIME_LIMIT
+
+    def _elapsed(self) -> timedelta:
+        return timedelta(seconds=time.monotonic() - self._began)

@@ -48,6 +48,9 @@ def _sweep_forever() -> None:
             delete_embeddings_of_retired()
         except (Error, OSError) as error:
             logger.warning("not swept, trying again: %s", error)
+        except Exception:
+            # Whatever it is: a thread that ends is missed by nobody, and the jobs of dead workers would wait for ever.
+            logger.exception("not swept, trying again")
         finally:
             # Processes that are forked meanwhile must not inherit it, and it may be broken.
             connection.close()

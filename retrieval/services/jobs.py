@@ -17,11 +17,14 @@ from django.db import Error, connection, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
+from redis import RedisError
 
 from retrieval.models import Job, JobStatus
 
 logger = logging.getLogger(__name__)
 JobT = TypeVar("JobT", bound=Job)
+# Kombu turns what goes wrong into its own error while it connects and publishes, and nowhere else.
+BROKER_AWAY = (OperationalError, RedisError, OSError)
 
 # A message is taken for lost when the row still waits this long and the queue is empty.
 LOST_AFTER = timedelta(seconds=5)
@@ -57,7 +60,7 @@ def enqueue(*jobs: Job) -> None:
 def _publish(job: Job) -> bool:
     try:
         current_app.send_task(job.task_name, args=[job.pk], queue=job.queue)
-    except (OperationalError, OSError) as error:
+    except BROKER_AWAY as error:
         logger.warning("queue not reachable, %s %s waits for the sweeper: %s", job._meta.model_name, job.pk, error)
         return False
     return True
@@ -220,7 +223,7 @@ def _queue_length(queue: str) -> int:
     try:
         with current_app.connection_or_acquire() as connection:
             return connection.default_channel.queue_declare(queue=queue, passive=False).message_count
-    except (OperationalError, OSError):
+    except BROKER_AWAY:
         return 1
 
 

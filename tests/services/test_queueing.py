@@ -79,6 +79,20 @@ def test_a_question_is_kept_while_redis_is_away(
     assert broker.llen("search") == 1
 
 
+def test_a_sweep_that_loses_redis_is_no_trouble_for_the_next(
+    job: ImportJob, broker: Redis, request: pytest.FixtureRequest
+) -> None:
+    """What is raised by a connection that stood before is another exception than that of one that cannot be made."""
+    _wait_in_vain(job)
+    broker.lpush("jobs", "somebody else's message")
+    assert jobs.sweep() == 0
+    start_again = request.getfixturevalue("broker_away")
+    assert jobs.sweep() == 0
+    start_again()
+    broker.delete("jobs")
+    assert jobs.sweep() == 1
+
+
 def test_a_question_is_kept_while_redis_hangs(
     asked: Callable[[bytes], Query], broker: Redis, django_capture_on_commit_callbacks: Callable
 ) -> None:

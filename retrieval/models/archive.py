@@ -8,9 +8,11 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import models
-from django.db.models import Case, Count, Exists, F, Func, Max, Min, OuterRef, Q, Subquery, Value, When
+from django.db.models import Aggregate, Case, Count, Exists, F, Func, Max, Min, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Cast, Coalesce, Concat, Greatest
 from django.urls import reverse
+
+from retrieval.models.jobs import JobStatus
 
 if TYPE_CHECKING:
     from retrieval.models.deleting import DatasetDeletion
@@ -140,6 +142,24 @@ class MedicalImageQuerySet(models.QuerySet):
         """Those without an embedding that index jobs have yet to come to."""
         tried = version.index_jobs.filter(failures__image=OuterRef("pk"))
         return self.without_embedding(version).filter(~Exists(tried))
+
+    def not_planned(self, version: "ModelVersion") -> Self:
+        """Those that no batch of an index job of the version waits for.
+
+        A batch that a worker has taken has made its list of images, and may lack what has come since.
+        """
+        waiting = version.index_jobs.filter(batches__status=JobStatus.QUEUED).order_by().values("model_version")
+        # As one value, in which a key is found as in an index.
+        bounds = Func("batches__first_image_id", "batches__last_image_id", Value("[]"), function="int8range")
+        ranges = waiting.annotate(ranges=Aggregate(bounds, function="range_agg", output_field=models.TextField()))
+        is_planned = Func(
+            "pk",
+            Subquery(ranges.values("ranges")),
+            arg_joiner=" <@ ",
+            template="COALESCE(%(expressions)s, FALSE)",
+            output_field=models.BooleanField(),
+        )
+        return self.annotate(is_planned=is_planned).filter(is_planned=False)
 
     def classes(self) -> models.QuerySet:
         """One dict a label: label, count, modality, body_part and sample (the primary key of one image)."""

@@ -123,7 +123,10 @@ def _delete_rows(images: list[MedicalImage], *, deletion: DatasetDeletion) -> No
     # Held until the end: an import that finds the same content gets it either whole or not at all.
     originals = StoredFile.objects.filter(pk__in={image.original_id for image in images})
     list(originals.select_for_update().order_by("pk"))
-    MedicalImage.objects.filter(pk__in=[image.pk for image in images]).delete()
+    # What workers are storing of them at this moment is waited for, and goes along.
+    rows = MedicalImage.objects.filter(pk__in=[image.pk for image in images])
+    list(rows.select_for_update().order_by("pk").values_list("pk"))
+    rows.delete()
     unused: QuerySet = originals.filter(~Exists(MedicalImage.objects.filter(original=OuterRef("pk"))))
     names += unused.values_list("file", flat=True)
     unused.delete()

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Sum
 
 from retrieval.models import Embedding, IndexBatch, IndexFailure, IndexJob, JobStatus, MedicalImage, ModelVersion
+from retrieval.models.archive import MedicalImageQuerySet
 from retrieval.services import jobs
 from retrieval.services.versions import load_embedder, refuse_retired
 
@@ -27,10 +28,14 @@ def create_index_job(*, version: ModelVersion, publish: bool, between: tuple[int
     `publish` sends them to the workers at once; without it the caller works on them itself, and idle workers join when
     the sweeper finds batches waiting. Raises VersionRetired.
     """
-    refuse_retired(version)
     missing = MedicalImage.objects.without_embedding(version)
     missing = missing.filter(pk__range=between) if between else missing
-    pks = list(missing.order_by("pk").values_list("pk", flat=True))
+    return _planned(missing, version=version, publish=publish)
+
+
+def _planned(images: MedicalImageQuerySet, *, version: ModelVersion, publish: bool) -> IndexJob:
+    refuse_retired(version)
+    pks = list(images.order_by("pk").values_list("pk", flat=True))
     job = IndexJob.objects.create(model_version=version, total=len(pks))
     starts = range(0, len(pks), BATCH_IMAGES)
     chunks = [pks[start : start + BATCH_IMAGES] for start in starts]
@@ -43,13 +48,16 @@ def create_index_job(*, version: ModelVersion, publish: bool, between: tuple[int
     return job
 
 
+@transaction.atomic
 def have_missing_embedded(version: ModelVersion) -> None:
-    """Have workers embed what the version lacks, if it lacks any. Raises VersionRetired.
+    """Have workers embed what the version lacks, if it lacks any that no batch waits for. Raises VersionRetired.
 
-    What was tried in vain is no reason for another job: it would be the same with every import.
+    What was tried in vain is no reason for another job: it would be the same with every import. While a large archive
+    is embedded, each import would plan the rest of it again.
     """
-    if MedicalImage.objects.untried(version).exists():
-        create_index_job(version=version, publish=True)
+    missing = MedicalImage.objects.not_planned(version)
+    if missing.untried(version).exists():
+        _planned(missing.without_embedding(version), version=version, publish=True)
 
 
 def index_missing(version: ModelVersion, *, progress: jobs.Progress = jobs.silent) -> IndexJob:

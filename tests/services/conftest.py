@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings as site_settings
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
+from django.db import connection
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -151,3 +152,10 @@ def start(dataset: Dataset) -> Callable[..., TrainingRun]:
         return start_run(datasets=[dataset], recipe=RECIPE | choices, weights=weights, publish=False)
 
     return run
+
+
+def somebody_waits() -> bool:
+    """Whether a transaction waits for another one."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])

@@ -4,17 +4,21 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from redis import Redis
 
 from retrieval.models import (
+    EMBEDDING_DIMENSION,
     Dataset,
     DatasetDeletion,
     Embedding,
@@ -42,12 +46,13 @@ from retrieval.services.deleting import (
 from retrieval.services.indexing import create_index_job, index_batch
 from retrieval.services.searching import ask_with_image
 from tests.live_site import wait_until
-from tests.services.conftest import Answer, ImportFolder, new_import_job, work_on_import
+from tests.services.conftest import Answer, ImportFolder, new_import_job, somebody_waits, work_on_import
 from tests.services.training import RECIPE
 from tests.training_rows import make_run
 from training.services.starting import BEING_DELETED, RunRefused, start_run
 
 Index = Callable[[ModelVersion], IndexJob]
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -264,6 +269,41 @@ def test_images_that_go_while_they_are_embedded_are_passed_over(
         MedicalImage.objects.values_list("pk", flat=True)
     )
     assert (Embedding.objects.count(), IndexFailure.objects.count()) == (4, 0)
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_what_a_worker_stores_of_an_image_at_this_moment_goes_along(
+    active_version: ModelVersion, one: Dataset, request_it: Callable
+) -> None:
+    deletion, image = request_it(one), one.images.earliest("pk")
+    vector = np.eye(EMBEDDING_DIMENSION, dtype=np.float32)[0]
+    with ThreadPoolExecutor() as pool:
+        with transaction.atomic():
+            MedicalImage.objects.select_for_update(no_key=True).get(pk=image.pk)
+            ended = pool.submit(_on_its_own_connection, lambda: _work(deletion))
+            wait_until(somebody_waits, seconds=60, what="the deletion waits for the image")
+            Embedding.objects.create(image=image, model_version=active_version, vector=vector)
+        assert ended.result().status == JobStatus.DONE
+    assert not Dataset.objects.exists()
+    assert not Embedding.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_dataset_stays_when_a_run_begins_with_it_at_this_moment(one: Dataset, request_it: Callable) -> None:
+    with ThreadPoolExecutor() as pool:
+        with transaction.atomic():
+            start_run(datasets=[one], recipe=RECIPE, weights="none", publish=False)
+            asked = pool.submit(_on_its_own_connection, lambda: request_it(one))
+            wait_until(lambda: somebody_waits() or asked.done(), seconds=60, what="the deletion waits for the run")
+        with pytest.raises(DeletionRefused, match=r"^Training run"):
+            asked.result()
+
+
+def _on_its_own_connection(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    finally:
+        connection.close()
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)

@@ -101,6 +101,28 @@ def test_what_was_tried_in_vain_asks_for_no_other_job_until_something_else_is_mi
     assert active_version.index_jobs.latest("pk").total == 2
 
 
+def test_what_a_batch_waits_for_is_not_planned_again(
+    active_version: ModelVersion, images: list[MedicalImage], small_batches: None, broker: Redis
+) -> None:
+    """With every import that ends while a large archive is embedded."""
+    one, two, three = active_version, images[:4], images[4:]
+    indexing.create_index_job(version=one, publish=True, between=(two[0].pk, two[-1].pk))
+    indexing.have_missing_embedded(one)
+    indexing.have_missing_embedded(one)
+    assert [job.total for job in one.index_jobs.order_by("pk")] == [4, 2]
+    # A worker that is at a batch has made its list, in which an image that has come since may be missing.
+    taken = jobs.claim(IndexBatch, IndexBatch.objects.earliest("pk").pk)
+    assert taken is not None
+    indexing.have_missing_embedded(one)
+    [*_, again] = IndexBatch.objects.order_by("pk")
+    assert (again.first_image_id, again.last_image_id) == (taken.first_image_id, taken.last_image_id)
+    assert three[-1].pk not in range(again.first_image_id, again.last_image_id + 1)
+    # Another version has batches of its own.
+    other = create_model_version(architecture="narrow", weights="none", seed=1)
+    indexing.have_missing_embedded(other)
+    assert other.index_jobs.get().total == 6
+
+
 def test_a_batch_whose_worker_died_is_finished_by_somebody_else(
     active_version: ModelVersion, images: list[MedicalImage], small_batches: None, broker: Redis
 ) -> None:

@@ -29,7 +29,7 @@ from retrieval.models import (
 from retrieval.services import importing, jobs
 from retrieval.storage import work_folder
 from tests.pictures import drawn_pixels, png
-from tests.services.conftest import ImportFolder, new_import_job, work_on_import
+from tests.services.conftest import ImportFolder, new_import_job, somebody_waits, work_on_import
 from tests.services.imports import archive_is_whole, counts_of, stored_files, write_files
 
 one_file_at_a_time = pytest.mark.usefixtures("one_file_at_a_time")
@@ -173,12 +173,6 @@ def _original(sha256: str) -> StoredFile:
     )
 
 
-def _somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-        return bool(cursor.fetchone()[0])
-
-
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_an_import_that_waits_for_an_original_holds_none_that_comes_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -201,7 +195,7 @@ def test_an_import_that_waits_for_an_original_holds_none_that_comes_after_it(
         with transaction.atomic():
             _original(first)
             ended = pool.submit(work)
-            _wait_until(_somebody_waits)
+            _wait_until(somebody_waits)
             _original(last)
             transaction.set_rollback(True)
         assert ended.result().status == JobStatus.DONE

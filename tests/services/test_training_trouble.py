@@ -19,6 +19,7 @@ from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
 from training.services import judging, running
 from training.services.ending import run_folder
 from training.services.judging import evaluate_version, request_evaluation
+from training.services.reasons import IMAGE_GONE
 from training.services.starting import RunRefused, start_run
 
 Part = SplitImage.Part
@@ -120,6 +121,27 @@ def test_the_deadline_ends_it_with_a_reason(start: Callable[..., TrainingRun], s
     run = work(start())
     assert run.status == JobStatus.FAILED
     assert "took longer" in run.reason
+
+
+def test_a_judgement_whose_images_go_meanwhile_has_no_figures(
+    active_version: ModelVersion, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows which were read before: they would stand beside those of another version on all images."""
+    monkeypatch.setattr("training.services.watching.TELL_SECONDS", 0)
+    run = make_run(dataset)
+    gone = run.split.filter(part=Part.TRAINING).latest("image_id").image
+
+    def delete(done: int, total: int | None) -> None:
+        MedicalImage.objects.filter(pk=gone.pk).delete()
+
+    evaluation = jobs.claim(Evaluation, Evaluation.objects.create(model_version=active_version, run=run).pk)
+    assert evaluation is not None
+    with jobs.working_on(evaluation):
+        evaluate_version(evaluation, progress=delete)
+    evaluation = Evaluation.objects.get(pk=evaluation.pk)
+    assert (evaluation.status, evaluation.reason) == (JobStatus.FAILED, IMAGE_GONE)
+    assert not EvaluatedImage.objects.exists()
+    assert _judged(active_version, run=run).status == JobStatus.DONE
 
 
 def test_a_run_whose_time_is_over_keeps_what_it_has_learnt(

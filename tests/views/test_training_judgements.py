@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
+from retrieval.services.curation import exclude
 from tests.elements import page_text
 from tests.training_rows import running_again
 from training.models import Evaluation
@@ -23,7 +24,9 @@ def test_a_judgement_says_what_its_figures_are_worth(logged_in: LoggedIn, judged
     assert "manage.py evaluate --model-version 7 --queries FOLDER" in page
     assert "Embedding, as searches use it 2 4 0.500 0.500 0.500 0.500 0.500" in page
     assert "Dense features alone, not projected 2 4 0.500" in page
-    unknown = {"dental": {"queries": 5, "mean_similarity": 0.4, "auroc": 0.975, "unlike": 0.8}}
+    figures = {"queries": 5, "mean_similarity": 0.4, "auroc": 0.975, "unlike": 0.8}
+    # Folders may have any name, also that of something that templates know.
+    unknown = {"dental": figures, "items": figures}
     elsewhere = Evaluation.objects.create(
         model_version=judged.model_version,
         source="othersources",
@@ -41,7 +44,7 @@ def test_a_judgement_says_what_its_figures_are_worth(logged_in: LoggedIn, judged
     assert "--queries" not in page
     page = page_text(client, f"/training/evaluations/{elsewhere.pk}/")
     assert "on images from “othersources”" in page
-    assert "dental 5 0.400 0.975 80.0 %" in page
+    assert "dental 5 0.400 0.975 80.0 % items 5 0.400 0.975 80.0 %" in page
     assert "of the images of known classes it were 5.0 %" in page
     assert "Left out: 3 files that are no readable images, 2 without a class, 1 that the archive has already." in page
     assert "Confusion matrix" in page_text(client, f"/training/evaluations/{elsewhere.pk}/?label=chest")
@@ -65,6 +68,24 @@ def test_classes_sort_by_their_columns(logged_in: LoggedIn, judged: Evaluation) 
     assert labels("-label") == ["hand", "chest"]
     assert labels("p") == labels("nonsense") == ["chest", "hand"]
     assert labels("-p") == labels("-accuracy") == ["hand", "chest"]
+
+
+def test_test_images_that_were_taken_out_since_are_not_in_the_way_of_others(
+    logged_in: LoggedIn, judged: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hardest ones are those that are looked at, and taken out."""
+    for name in ("HARDEST", "PAGE"):
+        monkeypatch.setattr(f"training.views.evaluations.{name}", 1)
+    hardest, other = judged.images.select_related("image")
+    exclude([hardest.image], user=None)
+    client = logged_in("staff")
+    page = page_text(client, f"/training/runs/{judged.run_id}/")
+    assert "Hardest test images" in page
+    assert f"AP@20 {other.ap_at_20:.3f}" in page
+    page = page_text(client, f"/training/evaluations/{judged.pk}/?label=")
+    assert "1 test image of run" in page
+    assert "1 more was taken out of the archive since." in page
+    assert f"AP@20 {other.ap_at_20:.3f}" in page
 
 
 def test_the_confusion_matrix_leads_to_its_images(logged_in: LoggedIn, judged: Evaluation) -> None:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client
 
 from retrieval.models import Dataset, Embedding, IndexFailure, IndexJob, ModelVersion
 from retrieval.services.versions import activate_model_version
 from tests.training_rows import make_evaluation, make_run, make_version
 from training.models import Evaluation, TrainingRun
+from training.services.activation import put_into_service
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
@@ -53,6 +55,35 @@ def test_a_better_version_is_activated_at_once(logged_in: LoggedIn, candidate: M
     page = _text(logged_in("staff").post("/training/versions/7/activate/", follow=True).content)
     assert "Version 7 is active: it answers every search from now on." in page
     assert _active() == 7
+
+
+def test_an_activation_that_cannot_plan_what_is_missing_is_none(
+    client: Client, candidate: ModelVersion, active_version: ModelVersion
+) -> None:
+    """Imports embed for the active version alone: nobody would plan it later."""
+    Embedding.objects.of(candidate).earliest("pk").delete()
+
+    def fail(execute: Callable, sql: str, *rest: object) -> object:
+        if sql.startswith('INSERT INTO "retrieval_indexjob"'):
+            raise OperationalError("the database went away")
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(fail), pytest.raises(OperationalError):
+        put_into_service(candidate)
+    assert _active() == active_version.number
+
+
+def test_a_version_stays_while_a_run_goes_on_from_it(
+    logged_in: LoggedIn, candidate: ModelVersion, archive: Dataset
+) -> None:
+    waiting = make_run(archive, status="queued", epochs=0, weights=f"version:{candidate.number}")
+    client = logged_in("staff")
+    page = _text(client.post("/training/versions/7/retire/", follow=True).content)
+    assert f"Training run {waiting.pk} goes on from model version 7, and needs it" in page
+    candidate.refresh_from_db()
+    assert candidate.status == "ready"
+    TrainingRun.objects.filter(pk=waiting.pk).update(status="cancelled")
+    assert "Version 7 is retired" in _text(client.post("/training/versions/7/retire/", follow=True).content)
 
 
 def test_a_worse_version_asks_first(

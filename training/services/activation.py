@@ -1,10 +1,13 @@
 """Putting a model version into service, and what speaks against it, in sentences for people."""
 
+from django.db import transaction
+
 from retrieval.models import MedicalImage, ModelVersion
 from retrieval.services.indexing import have_missing_embedded
-from retrieval.services.versions import activate_model_version, roll_back
-from training.models import Evaluation
+from retrieval.services.versions import VersionRefused, activate_model_version, retire_model_version, roll_back
+from training.models import Evaluation, TrainingRun
 from training.results import comparable
+from training.services.starting import VERSION
 
 # P@20 differs by so much from one seed to the next: less is no reason to hesitate.
 TOLERANCE = 0.002
@@ -12,21 +15,40 @@ TOLERANCE = 0.002
 NAMED = 5
 
 
+@transaction.atomic
 def put_into_service(version: ModelVersion) -> ModelVersion | None:
     """Activate it and return the version before. Raises as activate_model_version does.
 
-    Imports embed for the active version alone: one that was not lacks what came, or was released, meanwhile.
+    Imports embed for the active version alone: one that was not lacks what came, or was released, meanwhile. To embed
+    this is planned in the same step, or nobody would.
     """
     before = activate_model_version(version)
     have_missing_embedded(version)
     return before
 
 
+@transaction.atomic
 def go_back(*, agreed: tuple[str, str]) -> ModelVersion:
     """Activate the version before and return it. Raises as roll_back does."""
     version = roll_back(agreed=agreed)
     have_missing_embedded(version)
     return version
+
+
+class VersionNeeded(VersionRefused):
+    def __init__(self, version: ModelVersion, *, run: TrainingRun) -> None:
+        super().__init__(
+            f"Training run {run.pk} goes on from model version {version.number}, and needs it until it has ended. Wait "
+            "for it, or cancel it."
+        )
+
+
+def give_up(version: ModelVersion) -> None:
+    """Retire it. Raises as retire_model_version does, and VersionNeeded for one that an unfinished run begins with."""
+    run = TrainingRun.objects.unfinished().filter(weights=f"{VERSION}{version.number}").first()
+    if run:
+        raise VersionNeeded(version, run=run)
+    retire_model_version(version)
 
 
 def objections(version: ModelVersion) -> list[str]:

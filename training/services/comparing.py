@@ -70,7 +70,10 @@ class Comparison:
 
 def _pixels(paths: list[Path], *, preprocessing: Preprocessing = TORCHVISION) -> Iterator[np.ndarray]:
     with ThreadPoolExecutor(_DECODERS) as pool:
-        yield from pool.map(lambda path: load_image(path, preprocessing=preprocessing), paths)
+        # A part at a time: what is decoded ahead of a slow network would not fit into memory.
+        for start in range(0, len(paths), _BATCH):
+            part = paths[start : start + _BATCH]
+            yield from pool.map(lambda path: load_image(path, preprocessing=preprocessing), part)
 
 
 def _features(embedder: Embedder, *, paths: list[Path]) -> np.ndarray:

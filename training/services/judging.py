@@ -11,7 +11,7 @@ from retrieval.services import jobs
 from retrieval.services.versions import refuse_retired
 from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
 from training.services.images import Parts, RunImage, images_of, sample
-from training.services.reasons import spoken_reasons
+from training.services.reasons import IMAGE_GONE, spoken_reasons
 from training.services.starting import VERSION
 from training.services.watching import Watch
 
@@ -56,6 +56,7 @@ def evaluate_version(evaluation: Evaluation, *, progress: jobs.Progress = jobs.s
         parts = images_of(evaluation.run, on_progress=watch)
         answers = _answers(evaluation.model_version, parts=parts, watch=watch)
     with transaction.atomic():
+        _refuse_gone(evaluation.run, answers=answers)
         _add_images(evaluation, answers=answers)
         jobs.finish(evaluation, report=answers.report)
         if evaluation.run.model_version == evaluation.model_version:
@@ -122,6 +123,18 @@ def _teachers(version: ModelVersion) -> list[int]:
         number = run.weights.removeprefix(VERSION) if run.weights.startswith(VERSION) else ""
         run = TrainingRun.objects.filter(model_version__number=number).first() if number.isdigit() else None
     return runs
+
+
+def _refuse_gone(run: TrainingRun, *, answers: Answers) -> None:
+    """Raise JobFailed where images were deleted since it began: nobody knows which of them were read before.
+
+    No dataset of an unfinished run is deleted, but its images are judged again long after.
+    """
+    asked = [values["image_id"] for values in answers.images]
+    # A deletion that is at them now waits, and takes along what is stored here.
+    list(MedicalImage.objects.select_for_update(no_key=True).filter(pk__in=asked).order_by("pk").values_list("pk"))
+    if run.split.count() < answers.report["run_images"]:
+        raise jobs.JobFailed(IMAGE_GONE)
 
 
 def _add_images(evaluation: Evaluation, *, answers: Answers) -> None:

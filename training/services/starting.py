@@ -106,9 +106,11 @@ def start_run(
     )
     try:
         with transaction.atomic():
+            # From here on none of them can be deleted; one that is on its way out can't be learnt from.
+            rows = Dataset.objects.select_for_update(no_key=True).filter(pk__in=[each.pk for each in chosen])
+            list(rows.order_by("pk").values_list("pk"))
             run.save()
             run.datasets.set(chosen)
-            # From here on none of them can be deleted; one that is on its way out can't be learnt from.
             if DatasetDeletion.objects.unfinished().filter(dataset__in=chosen).exists():
                 raise RunRefused(BEING_DELETED)
             if publish:

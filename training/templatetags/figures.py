@@ -1,5 +1,8 @@
 """Figures of training and judging, written the same way on every page; a dash where there is none."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from django import template
 
 register = template.Library()
@@ -10,6 +13,12 @@ Figure = float | None | str
 
 def _written(value: Figure, form: str) -> str:
     return form.format(value).replace("-", "−") if isinstance(value, int | float) else NOTHING  # noqa: RUF001
+
+
+@register.filter
+def pairs(values: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """By name. Names that people choose may be "items": `.items` in a template is the value of that one then."""
+    return sorted(values.items())
 
 
 @register.filter

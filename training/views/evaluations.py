@@ -5,14 +5,15 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 from django_htmx.http import HttpResponseClientRefresh
 
-from retrieval.models import JobStatus
+from retrieval.models import JobStatus, MedicalImage
 from retrieval.services.jobs import cancel
-from training.models import Evaluation
+from training.models import EvaluatedImage, Evaluation
 from training.results import HARDEST_FIRST, class_rows, confusion_rows, from_elsewhere, strips
 
 HARDEST = 10
@@ -63,16 +64,23 @@ def result_context(request: HttpRequest, *, evaluation: Evaluation) -> dict[str,
         "confusion": confusion_rows(report),
         "confusion_labels": report["confusion_matrix"]["labels"],
         "shows_rates": request.GET.get("rates") == "1",
-        "hardest": strips(evaluation.images.select_related("image")[:HARDEST], user=request.user, most=NEIGHBOURS),
+        "hardest": strips(_seen(request, evaluation=evaluation)[:HARDEST], user=request.user, most=NEIGHBOURS),
     }
+
+
+def _seen(request: HttpRequest, *, evaluation: Evaluation) -> QuerySet[EvaluatedImage]:
+    """Its test images but for those that were taken out of the archive since, or wait to be looked at."""
+    return evaluation.images.filter(image__in=MedicalImage.objects.visible_to(request.user).values("pk"))
 
 
 def _images_context(request: HttpRequest, *, evaluation: Evaluation) -> dict[str, Any]:
     chosen = {name: request.GET[name] for name in ("label", "predicted") if request.GET.get(name)}
-    page = Paginator(evaluation.images.filter(**chosen), PAGE).get_page(request.GET.get("page"))
+    images = _seen(request, evaluation=evaluation).filter(**chosen)
+    page = Paginator(images, PAGE).get_page(request.GET.get("page"))
     return {
         "evaluation": evaluation,
         "page": page,
+        "hidden_count": evaluation.images.filter(**chosen).count() - page.paginator.count,
         "strips": strips(page.object_list, user=request.user, most=NEIGHBOURS),
         "labels": evaluation.report["confusion_matrix"]["labels"],
         "label": chosen.get("label", ""),

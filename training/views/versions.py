@@ -11,11 +11,10 @@ from retrieval.services.versions import (
     NothingToRollBackTo,
     VersionRefused,
     VersionRetired,
-    retire_model_version,
     version_to_roll_back_to,
 )
 from training.results import index_counts
-from training.services.activation import go_back, objections, put_into_service, worse_answers
+from training.services.activation import give_up, go_back, objections, put_into_service, worse_answers
 
 may_change = permission_required("retrieval.change_modelversion", raise_exception=True)
 takes_form = require_http_methods(["GET", "HEAD", "POST"])
@@ -76,7 +75,7 @@ def version_retire(request: HttpRequest, number: int) -> HttpResponse:
     version = get_object_or_404(ModelVersion, number=number)
     if request.method == "POST":
         try:
-            retire_model_version(version)
+            give_up(version)
         except VersionRefused as refused:
             messages.error(request, str(refused))
         else:

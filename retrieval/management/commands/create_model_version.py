@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db import transaction
 
 from retrieval.management.base import ReportingCommand
 from retrieval.services.indexing import have_missing_embedded
@@ -43,8 +44,9 @@ class Command(ReportingCommand):
             raise CommandError(error.reason) from error
         previous = None
         if options["activate"]:
-            previous = activate_model_version(version)
-            have_missing_embedded(version)
+            with transaction.atomic():
+                previous = activate_model_version(version)
+                have_missing_embedded(version)
         return {
             "model_version": version.number,
             "loaded": version.weights_report,

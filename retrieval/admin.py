@@ -23,6 +23,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from retrieval.imaging.names import printable
 from retrieval.models import Dataset, DatasetDeletion, ImageChange, ImportJob, IndexJob, MedicalImage
 from retrieval.services.curation import relabel
+from retrieval.services.modalities import modality_name
 from retrieval.services.uploading import open_upload
 
 
@@ -142,7 +143,8 @@ class MedicalImageAdmin(ModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: MedicalImage, form: ModelForm, change: object) -> None:  # noqa: ARG002
         """Only what was changed: somebody else may decide about the image meanwhile. A label has its history."""
-        obj.modality, obj.body_part_examined = printable(obj.modality), printable(obj.body_part_examined)
+        obj.modality = modality_name(printable(obj.modality))
+        obj.body_part_examined = printable(obj.body_part_examined)
         obj.save(update_fields=[name for name in form.changed_data if name != "label"])
         if "label" in form.changed_data:
             relabel([obj], label=obj.label, user=request.user)  # type: ignore[arg-type]

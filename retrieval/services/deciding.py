@@ -1,7 +1,7 @@
 """What people decide about the findings of a quality check: relabel, exclude, and take that back."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -103,14 +103,27 @@ def undo(changes: Iterable[ImageChange], *, user: User) -> list[MedicalImage]:
     """Make the images what they were before; return those that are so now. What was changed again since stays."""
     made = {change.image_id: change for change in changes}
     images = MedicalImage.objects.select_for_update(no_key=True).filter(pk__in=made).order_by("pk")
-    excluded, by_label = [], defaultdict(list)
+    by_verb, by_label = defaultdict(list), defaultdict(list)
     for image in images:
         change = made[image.pk]
         if change.field == ImageChange.Field.LABEL and image.label == change.new:
             by_label[change.old].append(image)
-        elif change.new == image.standing == MedicalImage.Standing.EXCLUDED:
-            excluded.append(image)
-    undone = curation.restore(excluded, user=user, note="Undone.")
+        elif change.field == ImageChange.Field.STANDING and image.standing == change.new:
+            by_verb[_way_back(change)].append(image)
+    undone: list[MedicalImage] = []
+    for verb, those in by_verb.items():
+        undone += verb(those, user=user, note="Undone.")
     for label, those in sorted(by_label.items()):
         undone += curation.relabel(those, label=label, user=user, note="Undone.")
     return undone
+
+
+def _way_back(change: ImageChange) -> Callable[..., list[MedicalImage]]:
+    """The verb that makes of the image's standing what it was before."""
+    if change.new == MedicalImage.Standing.EXCLUDED:
+        return curation.restore
+    return {
+        MedicalImage.Standing.HELD.value: curation.hold,
+        MedicalImage.Standing.SHOWN.value: curation.release,
+        MedicalImage.Standing.EXCLUDED.value: curation.exclude,
+    }[change.old]

@@ -1,14 +1,17 @@
 """The files of queries go when nobody needs them any more: they are patients' images.
 
 Whoever works on a query deletes its upload. This is for what stays behind nevertheless: of a process that was killed
-before it could, of a query that failed and was not tried again, of rows that are deleted with their person.
+before it could, of a query that failed and was not tried again, of rows that are deleted with their person, also at the
+moment at which a worker stores a picture for them.
 """
 
 import time
 from contextlib import suppress
 from datetime import timedelta
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -23,6 +26,8 @@ from retrieval.models.jobs import UNFINISHED
 
 # A file is written before its row is stored.
 ON_ITS_WAY_SECONDS = 3600
+# A half of one begins with a dot.
+PICTURES = "*/[!.]*.png"
 
 
 @receiver(post_delete, sender=Query)
@@ -33,27 +38,38 @@ def remove_files_with_row(instance: Query, **signal: object) -> None:  # noqa: A
 
 
 def remove_forgotten_uploads(folder: str) -> None:
-    """Remove the uploads that have been in a folder of queries for an hour and that no query needs."""
-    names = _old_uploads(folder)
+    """Remove the files that have been in a folder of queries for an hour and that no query needs."""
+    names = _old_files(folder)
+    pictures = {name for name in names if fnmatch(name, PICTURES)}
+    uploads = names - pictures
+    unneeded = pictures - _with_rows(pictures)
     # Most folders hold none, and no index leads from a name to its row.
-    if names:
-        for name in names - _needed(names):
-            default_storage.delete(name)
+    if uploads:
+        unneeded |= uploads - _needed(uploads)
+    for name in unneeded:
+        default_storage.delete(name)
 
 
-def _old_uploads(folder: str) -> set[str]:
-    """With the halves of files whose writer was killed; pictures stay for as long as their rows."""
+def _old_files(folder: str) -> set[str]:
+    """With the halves of files whose writer was killed."""
     since = time.time() - ON_ITS_WAY_SECONDS
     names = set()
     with suppress(FileNotFoundError):
         for path in Path(default_storage.path(folder)).iterdir():
-            if path.suffix and not path.name.startswith("."):
-                continue
             # Its query may delete it at this moment.
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < since:
                     names.add(f"{folder}/{path.name}")
     return names
+
+
+def _with_rows(pictures: set[str]) -> set[str]:
+    """Pictures stay for as long as their rows, whose identifiers they are named by."""
+    by_uuid = {}
+    for name in pictures:
+        with suppress(ValueError):
+            by_uuid[UUID(hex=Path(name).stem)] = name
+    return {by_uuid[each] for each in Query.objects.filter(uuid__in=by_uuid).values_list("uuid", flat=True)}
 
 
 def _needed(names: set[str]) -> set[str]:

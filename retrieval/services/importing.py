@@ -187,6 +187,8 @@ class _Import:
     def _settle(self, group: list[Incoming], *, done: int) -> None:
         """Make the fate of these files last: rows, counts and the sign of life stand or fall together."""
         with ExitStack() as held, transaction.atomic():
+            # Before any row: one that is there already of another worker would be named in the log, file name and all.
+            jobs.beat(self.job)
             for file in group:
                 held.enter_context(file.hold)
             hold_written([file for file in group if file.images and not file.refusal])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 
 from retrieval.imaging import Decoder, FileRefused, Rendering
 from retrieval.models import Embedding, MedicalImage, ModelVersion, Query, SearchResult
@@ -182,12 +182,17 @@ def answer_query(query: Query) -> None:
         with _forgetting_upload(query) as forgotten:
             jobs.fail(query, refused.reason, **forgotten)
         return
-    with _forgetting_upload(query) as forgotten, transaction.atomic():
-        SearchResult.objects.bulk_create(
-            SearchResult(query=query, rank=found.rank, image=found.image, distance=found.distance)
-            for found in neighbours
-        )
-        jobs.finish(query, model_version=version, vector=vector, **milliseconds, **forgotten)
+    try:
+        with _forgetting_upload(query) as forgotten, transaction.atomic():
+            jobs.finish(query, model_version=version, vector=vector, **milliseconds, **forgotten)
+            SearchResult.objects.bulk_create(
+                SearchResult(query=query, rank=found.rank, image=found.image, distance=found.distance)
+                for found in neighbours
+            )
+    except IntegrityError:
+        # One of them was deleted at this moment: the next is to be found in its place.
+        query.refresh_from_db()
+        answer_query(query)
 
 
 def _query_vector(query: Query, *, version: ModelVersion) -> tuple[list[float], dict[str, float]]:

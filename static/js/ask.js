@@ -12,6 +12,7 @@
   const SHOWN = ["image/png", "image/jpeg"];
   const RETRY_SECONDS = 5;
   let address = "";
+  let timer = 0;
 
   const forget = () => {
     if (address) URL.revokeObjectURL(address);
@@ -47,6 +48,7 @@
     if (!file) return;
     if (file.size === 0) return refuse(form.dataset.empty);
     if (file.size > Number(form.dataset.maxBytes)) return refuse(form.dataset.tooLarge);
+    clearTimeout(timer);
     show(file);
     form.requestSubmit();
   };
@@ -98,7 +100,17 @@
   const wait = (why) => {
     progress.hidden = true;
     state.textContent = `${why} Your image is kept on this page and is sent again every ${RETRY_SECONDS} seconds.`;
-    setTimeout(() => { if (input.files.length) form.requestSubmit(); }, 1000 * RETRY_SECONDS);
+    clearTimeout(timer);
+    timer = setTimeout(sendAgain, 1000 * RETRY_SECONDS);
+  };
+  const sendAgain = async () => {
+    if (!input.files.length) return;
+    try {
+      // The answer that the session has ended is lost where a large image is still on its way.
+      const page = await fetch(window.location.href, { method: "HEAD" });
+      if (page.redirected) return window.location.reload();
+    } catch { /* Still away. */ }
+    form.requestSubmit();
   };
   form.addEventListener("htmx:responseError", (event) => {
     const { xhr } = event.detail;

@@ -95,6 +95,18 @@ def test_by_keyboard_to_what_clinicians_see(open_page: OpenPage, site: LiveSite,
     expect(reader.get_by_text("3 of them can be found")).to_be_visible()
 
 
+def test_enter_in_the_note_decides_nothing(open_page: OpenPage, site: LiveSite, ward: int) -> None:
+    page = open_page("staff")
+    page.goto(f"/review/?dataset={ward}")
+    page.goto(page.locator(".review-card a").first.get_attribute("href") or "")
+    page.get_by_label("Note").fill("a name at the top")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Take out of the archive").click()
+    expect(page.get_by_text("a name at the top")).to_be_visible()
+    assert sorted(row[0] for row in site.query(STANDINGS, (ward,))) == ["excluded"] + ["held"] * 4
+    assert site.value("SELECT count(*) FROM retrieval_imagechange WHERE note = 'a name at the top'") == 1
+
+
 def test_the_page_works_for_everybody(open_page: OpenPage, ward: int) -> None:
     for theme in ("dark", "light"):
         page = open_page("admin", theme=theme)

@@ -127,7 +127,10 @@ def test_what_killed_processes_left_goes_after_an_hour(
     upload.touch()
     (upload.parent / ("0" * 32)).touch()
     (upload.parent / f".{'1' * 32}").touch()
-    assert len(_sweep_after(media, hours=0.9)) == 4
+    # Of a person who was deleted while it was written, and a half of one.
+    (upload.parent / f"{upload.parent.name}{'2' * 30}.png").touch()
+    (upload.parent / f".{query.uuid.hex}.png").touch()
+    assert len(_sweep_after(media, hours=0.9)) == 6
     assert _sweep_after(media, hours=1.1) == [Path(query.preview.path)]
 
 

@@ -130,6 +130,22 @@ def test_a_worker_that_lost_its_import_leaves_everything_to_the_next(
     assert archive_is_whole()
 
 
+def test_a_worker_that_comes_back_after_another_names_no_file(db: None, picture_folder: Path, broker: Redis) -> None:
+    """What the database says of a row that is there already goes into the log, with the name of a file in it."""
+    job = new_import_job(picture_folder)
+
+    def freeze(done: int, total: int | None) -> None:
+        if done == 1:
+            _lose_lease(job)
+            assert work_on_import(job).status == JobStatus.DONE
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importing, "GROUP_FILES", 1)
+        work_on_import(job, progress=freeze)
+    assert ImportedFile.objects.count() == 6
+    assert archive_is_whole()
+
+
 def _written() -> dict[Path, int]:
     """The archive's files, each as written this time: a file that is written again is another one."""
     return {path: path.stat().st_ino for kind in KINDS for path in stored_files(kind) if path.name[0] != "."}

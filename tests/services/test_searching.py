@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from redis import Redis
 
 from retrieval.models import Embedding, IndexJob, JobStatus, MedicalImage, ModelVersion, Query, SearchResult
@@ -138,6 +138,32 @@ def test_an_image_that_was_deleted_meanwhile_is_said_to_be_gone(
     images[3].delete()
     query = answer(query)
     assert (query.status, query.reason) == (JobStatus.FAILED, GONE)
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_an_image_that_is_deleted_while_it_is_found_costs_no_answer(
+    images: list[MedicalImage], person: Callable[..., User], answer: Answer
+) -> None:
+    """The database looks whether it is there when all is stored: the question is answered anew, at once."""
+    query = ask_with_image(user=person("clinician"), image=images[3])
+    other = connection.copy()
+
+    def delete_one(execute: Callable, sql: str, *rest: object) -> object:
+        if sql.startswith('INSERT INTO "retrieval_searchresult"'):
+            with other.cursor() as cursor:
+                cursor.execute("DELETE FROM retrieval_embedding WHERE image_id = %s", [images[0].pk])
+                cursor.execute("UPDATE retrieval_importedfile SET image_id = NULL WHERE image_id = %s", [images[0].pk])
+                cursor.execute("DELETE FROM retrieval_medicalimage WHERE id = %s", [images[0].pk])
+        return execute(sql, *rest)
+
+    try:
+        with connection.execute_wrapper(delete_one):
+            query = answer(query)
+    finally:
+        other.close()
+    assert (query.status, query.attempts) == (JobStatus.DONE, 1)
+    found = list(query.results.order_by("rank").values_list("image", flat=True))
+    assert sorted(found) == [image.pk for image in images[1:]]
 
 
 def test_a_second_attempt_goes_on_from_the_preview(

@@ -18,7 +18,7 @@ from retrieval.models import (
     QualityCheck,
     QualityFinding,
 )
-from retrieval.services.curation import relabel
+from retrieval.services.curation import exclude, hold, relabel, release, restore
 from tests.quality_rows import Planted, add_image, checked, plant
 
 pytestmark = pytest.mark.django_db
@@ -187,6 +187,25 @@ def test_one_image_is_excluded_and_comes_back(logged_in: LoggedIn, planted: Plan
         ("excluded", "shown"),
         ("shown", "excluded"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("verbs", "before"),
+    [([hold], "shown"), ([hold, release], "held"), ([exclude], "shown"), ([exclude, restore], "excluded")],
+    ids=["hold", "release", "exclude", "restore"],
+)
+def test_each_change_that_the_page_lists_is_undone(
+    logged_in: LoggedIn, planted: Planted, verbs: list[Callable], before: str
+) -> None:
+    [image] = planted.behaved[:1]
+    for verb in verbs:
+        verb([image], user=None)
+    client, change = logged_in("staff"), ImageChange.objects.latest("pk")
+    assert f'name="change" value="{change.pk}"' in client.get(address_of(planted.dataset)).content.decode()
+    answer = client.post(f"{address_of(planted.dataset)}undo/", {"change": [change.pk]}, follow=True)
+    assert "Undone: 1 image is as before." in text(answer)
+    image.refresh_from_db()
+    assert image.standing == before
 
 
 @pytest.mark.parametrize("way", ["own button", "ticked"])

@@ -260,6 +260,15 @@ def test_a_label_that_is_changed_in_the_administration_has_its_history(
     assert client.post(f"{history}{relabelled.pk}/delete/", {"post": "yes"}).status_code == 403
 
 
+def test_a_modality_that_is_typed_in_the_administration_is_the_word_that_searches_use(
+    logged_in: LoggedIn, images: list[MedicalImage]
+) -> None:
+    address = f"/admin/retrieval/medicalimage/{images[0].pk}/change/"
+    sent = {"label": "chest", "modality": "dx", "body_part_examined": ""}
+    assert logged_in("admin").post(address, sent).status_code == 302
+    assert MedicalImage.objects.get(pk=images[0].pk).modality == "X-ray"
+
+
 def test_what_is_typed_in_the_administration_is_made_printable(logged_in: LoggedIn, images: list[MedicalImage]) -> None:
     sent = {"label": "fo\u202eot", "modality": "X\x07ray", "body_part_examined": "FOO\u200fT"}
     address = f"/admin/retrieval/medicalimage/{images[0].pk}/change/"

@@ -1,7 +1,7 @@
 """What the decoding process says about one file, as messages: see child.py and sandbox.py for the two ends."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,6 @@ def _rendered(rendering: Rendering) -> Message:
 
 
 def _cleaned(pieces: list[Piece]) -> Message:
-    """Spans as offset and length; the bytes between them are parts, each in place of a null."""
-    spans = [None if isinstance(piece, bytes) else [piece.offset, piece.length] for piece in pieces]
+    """Spans as offset, length and words; the bytes between them are parts, each in place of a null."""
+    spans = [None if isinstance(piece, bytes) else astuple(piece) for piece in pieces]
     return {"kind": "cleaned", "spans": spans}, [piece for piece in pieces if isinstance(piece, bytes)]

@@ -31,6 +31,10 @@ _DERIVED = (
     "It is of the kind {kind}, drawn by a program, and no picture of a patient by itself. Release it "
     "only if people should find it."
 )
+_HIDDEN_OVERLAY = (
+    "The file holds a drawing in bits that the picture does not use, and devices write names there. It is not shown "
+    "here, and cannot be removed from compressed pixels."
+)
 _UNKNOWN_KIND = "The file does not say what kind of picture it holds, nor that no names and dates were drawn into it."
 
 # Storage classes (PS3.4, B.5): ultrasound, also retired; secondary capture, also multi-frame.
@@ -58,6 +62,8 @@ def review_reason(dataset: Dataset) -> str:
         return _MARKED
     if _code(dataset, "RecognizableVisualFeatures") == "YES":
         return _RECOGNISABLE
+    if _has_hidden_overlay(dataset):
+        return _HIDDEN_OVERLAY
     if kind := derived_kind(dataset):
         return _DERIVED.format(kind=kind)
     if _code(dataset, "BurnedInAnnotation") == "NO":
@@ -70,6 +76,14 @@ def review_reason(dataset: Dataset) -> str:
     if modality in _CAMERA_MODALITIES:
         return _CAMERA
     return _UNKNOWN_KIND if modality in _UNKNOWN_MODALITIES else ""
+
+
+def _has_hidden_overlay(dataset: Dataset) -> bool:
+    """Tell whether an overlay lies in the words of compressed pixels: Overlay Bit Position is not 0 (PS3.3, C.9.2)."""
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return False
+    positions = (_code(dataset, f"{group:04X}0102") for group in range(0x6000, 0x6100, 2))
+    return any(position not in ("", "0") for position in positions)
 
 
 def _was_captured(dataset: Dataset) -> bool:

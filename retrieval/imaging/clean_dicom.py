@@ -10,6 +10,7 @@ import io
 import os
 import re
 import struct
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,6 +49,8 @@ _NUMBERS = ("FD", "FL", "SL", "SS", "SV", "UL", "US", "UV")
 _LONGEST = {"DS": 16, "IS": 12}
 _MOST_NUMBERS = 6
 _WRITTEN_NUMBER = re.compile(r"[-+0-9.eE]*")
+# Overlays (PS3.3, C.9): their planes are not kept, and so nothing that describes them.
+_OVERLAYS = range(0x6000, 0x6100)
 _METHOD = "PS3.15 Basic Profile, and no free text"
 _UNCLEAN = "what is written in it besides its picture cannot be removed"
 
@@ -65,6 +68,9 @@ def dicom_pieces(path: Path, *, limits: Limits, uid_key: str) -> list[Piece]:
         clean(dataset, uid_key=uid_key)
         for table in tables:
             dataset.add(table)
+        if options["photometric_interpretation"] == "YBR_FULL":
+            # What is stored says how it was shown, where the file itself is wrong about it.
+            dataset.PhotometricInterpretation = "YBR_FULL"
         _describe(dataset)
         header = _written(dataset, uid_key=uid_key)
         header += _pixel_header(dataset, options=options, length=None if encapsulated else length_of(pixels))
@@ -78,12 +84,11 @@ def dicom_pieces(path: Path, *, limits: Limits, uid_key: str) -> list[Piece]:
 def _read(stream: BinaryIO, piece: Piece) -> bytes:
     if isinstance(piece, bytes):
         return piece
-    stream.seek(piece.offset)
-    return stream.read(piece.length)
+    return b"".join(piece.chunks(stream))
 
 
 def _moved(piece: Piece, *, by: int) -> Piece:
-    return Span(piece.offset + by, piece.length) if isinstance(piece, Span) else piece
+    return replace(piece, offset=piece.offset + by) if isinstance(piece, Span) else piece
 
 
 def clean(dataset: Dataset, *, uid_key: str) -> None:
@@ -107,7 +112,7 @@ def clean(dataset: Dataset, *, uid_key: str) -> None:
 def _cleaned(element: DataElement, *, uid_key: str) -> DataElement | None:
     """Return what stays of the element, None when nothing does."""
     keyword, representations, rule = _known(element.tag)
-    if element.VR not in representations:
+    if element.VR not in representations or element.tag.group in _OVERLAYS:
         return None
     if rule in _EMPTIED and element.VR in _TEXTS:
         return DataElement(element.tag, element.VR, empty_value_for_VR(element.VR))

@@ -7,6 +7,7 @@ codec itself would take for compressed samples: a text instead of the last of th
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, BinaryIO
@@ -24,6 +25,7 @@ from retrieval.imaging.clean_jpeg import jpeg_edits
 from retrieval.imaging.clean_jpeg2000 import jpeg2000_edits
 from retrieval.imaging.clean_rle import rle_edits
 from retrieval.imaging.dicom_damage import native_length, read_fragments
+from retrieval.imaging.pixel_words import Words
 from retrieval.imaging.stored_form import Edit, Piece, Span, edited
 
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0\0\0\0\0"
@@ -34,11 +36,30 @@ def native_pieces(stream: BinaryIO, *, options: dict[str, Any]) -> list[Piece]:
     """Return uncompressed frames as long as the attributes say they are, and nothing that was appended to them.
 
     A byte of padding is kept as it is: in big endian words of bytes it stands before the last one.
+    Where something lies beside the values in their words, only the values are kept.
     """
     start, length = stream.tell(), native_length(options)
     there = min(options["pixel_length"], stream.seek(0, os.SEEK_END) - start)
     even = length + length % 2
-    return [Span(start, min(even, there)), bytes(max(even - there, 0))]
+    span = Span(start, min(even, there))
+    words = _words(options)
+    if words and any(words.cleaned(chunk) != chunk for chunk in span.chunks(stream)):
+        span = replace(span, words=words)
+    return [span, bytes(max(even - there, 0))]
+
+
+def _words(options: dict[str, Any]) -> Words | None:
+    """Return how values lie in the words of the pixels, None where they fill them."""
+    allocated, stored = options["bits_allocated"], options.get("bits_stored")
+    if options["pixel_keyword"] != "PixelData" or not stored or not stored < allocated:
+        return None
+    return Words(
+        width=allocated // 8,
+        order="little" if options["transfer_syntax_uid"].is_little_endian else "big",
+        lowest=options["lowest_bit"],
+        stored=stored,
+        signed=options["pixel_representation"] == 1,
+    )
 
 
 def encapsulated_pieces(stream: BinaryIO, *, options: dict[str, Any]) -> list[Piece]:

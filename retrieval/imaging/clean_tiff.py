@@ -116,7 +116,7 @@ def _keep_directory(data: mmap, *, at: int, layout: _Layout, kept: list[tuple[in
 
 
 def _pixel_pieces(data: mmap, *, numbers: dict[int, list[int]]) -> Iterator[tuple[int, Piece]]:
-    compression = numbers.get(_COMPRESSION)
+    compression = numbers.get(_COMPRESSION, [_UNCOMPRESSED])
     if compression == [_OLD_JPEG]:
         raise ValueError("Its pixels lie where only its decoder knows.")
     for offsets, lengths in _PIXELS:

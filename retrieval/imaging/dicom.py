@@ -13,7 +13,8 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from retrieval.imaging.burned_in import review_reason
 from retrieval.imaging.dicom_attributes import kept_attributes, pixel_aspect
-from retrieval.imaging.dicom_damage import check_complete, damaged, refusing_damage
+from retrieval.imaging.dicom_bits import bit_frame
+from retrieval.imaging.dicom_damage import check_complete, damaged, native_length, refusing_damage
 from retrieval.imaging.dicom_grey import grey_levels
 from retrieval.imaging.dicom_kind import check_kind, no_picture
 from retrieval.imaging.dicom_palette import palette_levels
@@ -27,8 +28,9 @@ config.settings.reading_validation_mode = config.IGNORE
 
 # Pixel Data, Float Pixel Data and Double Float Pixel Data (PS3.6).
 _PIXEL_KEYWORDS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+_NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 # Of what is stored by them, the bits mean what the attributes say; other codecs give values.
-_OF_BITS = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless)
+_OF_BITS = (*_NATIVE, RLELossless)
 _NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 
 
@@ -78,7 +80,19 @@ def pixel_options(stream: BinaryIO, *, dataset: Dataset) -> dict[str, Any]:
         allow_excess_frames=False,
     )
     options["lowest_bit"] = _lowest_bit(dataset, options=options)
+    if _is_whole(options):
+        options["photometric_interpretation"] = "YBR_FULL"
     return options
+
+
+def _is_whole(options: dict[str, Any]) -> bool:
+    """Tell uncompressed frames that hold every sample though they are called subsampled.
+
+    Some programs leave the label behind when they decompress.
+    """
+    if options["photometric_interpretation"] != "YBR_FULL_422" or options["transfer_syntax_uid"] not in _NATIVE:
+        return False
+    return options["pixel_length"] >= native_length(options | {"photometric_interpretation": "YBR_FULL"})
 
 
 def _lowest_bit(dataset: Dataset, *, options: dict[str, Any]) -> int:
@@ -128,18 +142,34 @@ def _frames(
     decoder: Decoder, *, stream: BinaryIO, options: dict[str, Any], chosen: range | tuple[int, ...]
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield index and decoded array of each chosen frame; YBR is already RGB, planes are interleaved."""
-    known = {name: value for name, value in options.items() if name not in ("pixel_length", "lowest_bit")}
     lowest = options["lowest_bit"]
-    if lowest:
-        # pydicom does not look at High Bit. What lies below the values, overlays in old files, is shifted out.
-        known["bits_stored"] += lowest
-    # Without indices the frames of compressed data are found in one pass, with them each search starts anew.
-    indices = chosen if isinstance(chosen, tuple) else None
-    decoded = decoder.iter_array(stream, indices=indices, validate=True, raw=False, **known)
+    decoded = _decoded(decoder, stream=stream, options=options, chosen=chosen)
     with refusing_damage(_undecodable(options["transfer_syntax_uid"])):
         for index in chosen:
-            pixels = next(decoded)[0]
+            pixels = next(decoded)
             yield index, pixels >> lowest if lowest else pixels
+
+
+def _decoded(
+    decoder: Decoder, *, stream: BinaryIO, options: dict[str, Any], chosen: range | tuple[int, ...]
+) -> Iterator[np.ndarray]:
+    """Yield the chosen frames with what lies below their values still in them."""
+    native = options["transfer_syntax_uid"] in _NATIVE
+    if native and options["bits_allocated"] == 1:
+        yield from (bit_frame(stream, options=options, index=index) for index in chosen)
+        return
+    known = {name: value for name, value in options.items() if name not in ("pixel_length", "lowest_bit")}
+    if options["lowest_bit"]:
+        # pydicom does not look at High Bit. What lies below the values, overlays in old files, is shifted out.
+        known["bits_stored"] += options["lowest_bit"]
+    # Without indices the frames of compressed data are found in one pass, with them each search starts anew.
+    passes: list[tuple[int, ...] | None] = [chosen if isinstance(chosen, tuple) else None]
+    if native:
+        # After its first frame in one pass pydicom 3.0 takes YBR_FULL_422 for YBR_FULL, and looks in wrong places.
+        passes = [(index,) for index in chosen]
+    for indices in passes:
+        for pixels, _ in decoder.iter_array(stream, indices=indices, validate=True, raw=False, **known):
+            yield pixels
 
 
 _UNREADABLE = "which cannot be read here. Export it uncompressed, as JPEG-LS or as JPEG 2000."

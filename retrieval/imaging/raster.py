@@ -8,7 +8,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
-from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, SAMPLEFORMAT, TiffImageFile
 
 from retrieval.imaging.errors import FileRefused
 from retrieval.imaging.limits import ACCEPTED, Limits
@@ -19,6 +19,14 @@ _FORMATS = ("PNG", "JPEG", "TIFF")
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 _PLAIN_MODES = ("L", "RGB")
+# By mode and SampleFormat (TIFF 6.0): samples of which Pillow keeps the bits, but not the sign.
+_MISTAKEN: dict[tuple[str, int], type[np.integer]] = {("L", 2): np.int8, ("I", 1): np.uint32}
+# Of values that do not reach 13 of their 16 bits, the upper eight bits make a picture of sixteen shades.
+_TOO_DARK = 16
+_DEEP_COLOUR = (
+    "The image has 16 bits for each colour, of which the upper 8 are read here, and it makes hardly any use of those. "
+    "Save it with 8 bits for each colour, scaled to their full range."
+)
 _DAMAGED = "The image is damaged or incomplete: {}. Export it again from where it came from."
 
 
@@ -27,9 +35,10 @@ def read_raster(path: Path, *, limits: Limits, frames: Literal["all", "middle"])
 
     Only TIFF has pages; of an animated PNG or a multi-picture JPEG the first picture is read. EXIF orientation is
     applied. More than 8 bits (16-bit and float) are scaled from the page's own smallest to its largest finite value,
-    since such files rarely say which range they use.
+    since such files rarely say which range they use; so are signed bytes. Of colours of 16 bits the upper 8 are shown.
 
-    Raises FileRefused when the image is damaged, too large or not one of the three formats.
+    Raises FileRefused when the image is damaged, too large, not one of the three formats, or nearly black only
+    because of colours of 16 bits that use the lower ones.
     """
     Image.MAX_IMAGE_PIXELS = None  # our own limit is lower than Pillow's error, and exact
     with path.open("rb") as file, _open(file) as image:
@@ -72,8 +81,24 @@ def _page_pixels(image: Image.Image, *, index: int, limits: Limits) -> np.ndarra
         if image.format == "TIFF":
             image.seek(index)
         _check_size(image, limits=limits)
+        cut = _loses_lower_bytes(image)
         image.load()
-        return _eight_bit(_upright(image), inverted=_white_is_zero(image))
+        pixels = _eight_bit(_upright(image), kind=_mistaken_kind(image), inverted=_white_is_zero(image))
+    if cut and pixels.max() < _TOO_DARK:
+        raise FileRefused(_DEEP_COLOUR)
+    return pixels
+
+
+def _loses_lower_bytes(image: Image.Image) -> bool:
+    """Tell a page that is not loaded yet, and of whose 16-bit colours Pillow will keep the upper bytes."""
+    return image.mode not in _DEEP_MODES and any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+
+
+def _mistaken_kind(image: Image.Image) -> type[np.integer] | None:
+    """Return what the samples of a page of a TIFF file are, where Pillow takes them for something else."""
+    if not isinstance(image, TiffImageFile):
+        return None
+    return _MISTAKEN.get((image.mode, image.tag_v2.get(SAMPLEFORMAT, (1,))[0]))
 
 
 def _check_size(image: Image.Image, *, limits: Limits) -> None:
@@ -97,8 +122,10 @@ def _white_is_zero(image: Image.Image) -> bool:
     return isinstance(image, TiffImageFile) and image.tag_v2.get(PHOTOMETRIC_INTERPRETATION) == 0
 
 
-def _eight_bit(image: Image.Image, *, inverted: bool) -> np.ndarray:
+def _eight_bit(image: Image.Image, *, kind: type[np.integer] | None, inverted: bool) -> np.ndarray:
     """Return (H, W) or (H, W, 3) uint8. Up to 8 bits Pillow has inverted what is to be inverted, deeper ones never."""
+    if kind:
+        return full_range_levels(np.asarray(image).view(kind), inverted=inverted)
     if image.mode in _DEEP_MODES:
         return full_range_levels(np.asarray(image), inverted=inverted)
     if image.mode in _ALPHA_MODES or (image.info.get("transparency") is not None and image.mode in ("L", "P", "RGB")):

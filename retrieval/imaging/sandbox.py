@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 from retrieval.imaging.errors import DecoderUnavailable, FileRefused
 from retrieval.imaging.framing import BrokenMessage, read_message
 from retrieval.imaging.limits import Limits
+from retrieval.imaging.pixel_words import Words
 from retrieval.imaging.rendering import Rendering
 from retrieval.imaging.stored_form import Span, StoredForm
 
@@ -71,7 +72,7 @@ class Decoder:
         seconds = self.limits.cleaning_seconds(file_bytes=path.stat().st_size)
         [(fields, parts)] = self._answers(request, seconds=seconds)
         literal = iter(parts)
-        return StoredForm(path=path, pieces=[Span(*span) if span else next(literal) for span in fields["spans"]])
+        return StoredForm(path=path, pieces=[_span(*span) if span else next(literal) for span in fields["spans"]])
 
     def _answers(self, request: dict[str, str], *, seconds: float) -> Iterator[tuple[dict[str, Any], list[bytes]]]:
         """Yield the answers, each of which may take so long."""
@@ -169,6 +170,10 @@ def _read(pipe: int, *, length: int, deadline: float) -> bytes:
         parts.append(part)
         length -= len(part)
     return b"".join(parts)
+
+
+def _span(offset: int, length: int, words: list[Any] | None) -> Span:
+    return Span(offset, length, Words(*words) if words else None)
 
 
 def _rendering(fields: dict[str, Any], parts: list[bytes]) -> Rendering:

@@ -4,16 +4,27 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+from retrieval.imaging.pixel_words import Words
 
 _CHUNK = 2**20
 
 
 @dataclass(frozen=True)
 class Span:
-    """Bytes that are taken over from the file, untouched."""
+    """Bytes that are taken over from the file: untouched, or, where words are named, nothing but their values."""
 
     offset: int
     length: int
+    words: Words | None = None
+
+    def chunks(self, file: BinaryIO) -> Iterator[bytes]:
+        file.seek(self.offset)
+        left = self.length
+        while left and (chunk := file.read(min(left, _CHUNK))):
+            yield self.words.cleaned(chunk) if self.words else chunk
+            left -= len(chunk)
 
 
 Piece = Span | bytes
@@ -43,12 +54,8 @@ class StoredForm:
             for piece in self.pieces:
                 if isinstance(piece, bytes):
                     yield piece
-                    continue
-                file.seek(piece.offset)
-                left = piece.length
-                while left and (chunk := file.read(min(left, _CHUNK))):
-                    yield chunk
-                    left -= len(chunk)
+                else:
+                    yield from piece.chunks(file)
 
 
 def length_of(pieces: Iterable[Piece]) -> int:

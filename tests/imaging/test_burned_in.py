@@ -3,6 +3,9 @@
 import pytest
 from pydicom.uid import (
     CTImageStorage,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
     RTDoseStorage,
     RTImageStorage,
     SecondaryCaptureImageStorage,
@@ -88,3 +91,24 @@ def test_no_text_of_the_file_is_in_the_reason(decode: Decode) -> None:
 
 def test_ordinary_images_say_nothing_of_it(decode: Decode) -> None:
     assert [frame.review_reason for frame in decode(saved(ramp()))] == [""]
+
+
+@pytest.mark.parametrize(
+    ("syntax", "position", "held"),
+    [
+        (RLELossless, 12, True),
+        (JPEG2000Lossless, 15, True),
+        (RLELossless, 0, False),
+        (RLELossless, None, False),
+        (ExplicitVRLittleEndian, 12, False),
+    ],
+)
+@pytest.mark.parametrize("group", [0x6000, 0x6010, 0x601E])
+def test_an_overlay_in_compressed_pixels_is_to_be_looked_at(
+    *, syntax: str, position: int | None, held: bool, group: int
+) -> None:
+    """From uncompressed pixels it is removed, and nothing is left to look at."""
+    dataset = dataset_of(ramp(), syntax=syntax, BurnedInAnnotation="NO")
+    if position is not None:
+        dataset.add_new((group, 0x0102), "US", position)
+    assert ("bits that the picture does not use" in review_reason(dataset)) == held

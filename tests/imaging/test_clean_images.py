@@ -131,6 +131,14 @@ def test_a_strip_that_is_longer_than_its_rows_is_cut(check: Check) -> None:
     check(_with_value(saved(PICTURE, "TIFF"), tag=279, value=PICTURE.nbytes + len(MARK)) + MARK)
 
 
+def test_a_tiff_that_names_no_compression_has_none(check: Check) -> None:
+    """TIFF 6.0: the default is 1. The tag becomes an ignored one."""
+    longer = _with_value(saved(PICTURE, "TIFF"), tag=279, value=PICTURE.nbytes + len(MARK)) + MARK
+    named = struct.pack("<HHI", 259, 3, 1)
+    assert longer.count(named) == 1
+    check(longer.replace(named, struct.pack("<HHI", 260, 3, 1)))
+
+
 def test_a_tiff_with_more_strips_than_it_needs_is_refused(clean: Clean) -> None:
     with pytest.raises(FileRefused, match="cannot be removed"):
         clean(_with_value(_by_hand(planar=2), tag=284, value=1))

@@ -5,11 +5,12 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
-from tests.imaging.conftest import Decode
+from tests.imaging.conftest import Clean, Decode
 from tests.imaging.files import colours, dataset_of, dicom, farthest, ramp, saved, shown, written
 from tests.imaging.reference import reference_levels
 
@@ -34,6 +35,70 @@ def test_ybr_becomes_rgb(decode: Decode) -> None:
     ybr = Image.fromarray(COLOUR).convert("YCbCr")
     (rendering,) = decode(dicom(np.asarray(ybr), PhotometricInterpretation="YBR_FULL"))
     assert farthest(rendering, np.asarray(ybr.convert("RGB"))) <= 1
+
+
+def _subsampled(ybr: np.ndarray) -> bytes:
+    """(..., columns, 3) as Y1 Y2 B R for two pixels (PS3.3, C.7.6.3.1.2)."""
+    left, right = ybr[..., ::2, :], ybr[..., 1::2, :]
+    return np.stack([left[..., 0], right[..., 0], left[..., 1], left[..., 2]], axis=-1).tobytes()
+
+
+def _ybr_frames(count: int) -> np.ndarray:
+    """(count, rows, columns, 3) uint8, unlike one another; two pixels have the same colour."""
+    pairs = [np.repeat(colours(columns=15) // (index + 1), 2, axis=1) for index in range(count)]
+    return np.stack([np.asarray(Image.fromarray(pair).convert("YCbCr")) for pair in pairs])
+
+
+@pytest.mark.parametrize("frames", ["all", "middle"])
+def test_every_frame_of_subsampled_ybr_becomes_rgb(decode: Decode, *, frames: str) -> None:
+    ybr = _ybr_frames(4)
+    content = dicom(ybr, PhotometricInterpretation="YBR_FULL_422", PixelData=_subsampled(ybr))
+    shown_frames = [(one.frame_number - 1, one) for one in decode(content, frames=frames) if one.frame_number]
+    assert [index for index, _ in shown_frames] == ([0, 1, 2, 3] if frames == "all" else [2])
+    for index, one in shown_frames:
+        assert farthest(one, np.asarray(Image.fromarray(ybr[index], "YCbCr").convert("RGB"))) <= 1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_ybr_that_only_says_it_is_subsampled_is_shown_and_stored_whole(
+    decode: Decode, clean: Clean, *, count: int
+) -> None:
+    """As some programs leave it behind when they decompress."""
+    ybr = _ybr_frames(count)
+    (*expected,) = decode(dicom(ybr, PhotometricInterpretation="YBR_FULL"))
+    labelled = dicom(ybr, PhotometricInterpretation="YBR_FULL_422")
+    stored = clean(labelled)
+    dataset = dcmread(io.BytesIO(stored))
+    assert (dataset.PhotometricInterpretation, dataset.PixelData) == ("YBR_FULL", ybr.tobytes())
+    for content in (labelled, stored):
+        assert [one.pixel_sha256 for one in decode(content)] == [one.pixel_sha256 for one in expected]
+
+
+@pytest.mark.parametrize("frames", ["all", "middle"])
+@pytest.mark.parametrize(("rows", "columns"), [(5, 5), (3, 7), (4, 6), (1, 1), (9, 13)])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_frames_of_bits_may_begin_within_a_byte(
+    decode: Decode, *, rows: int, columns: int, syntax: str, frames: str
+) -> None:
+    bits = np.random.default_rng(rows).integers(0, 2, (5, rows, columns), dtype=np.uint8)
+    bits[:, 0, 0] = 1
+    packed = np.packbits(bits, bitorder="little").tobytes()
+    dataset = dataset_of(bits, syntax=syntax, BitsAllocated=1, BitsStored=1, HighBit=0, WindowCenter=1, WindowWidth=1)
+    dataset.PixelData = packed + bytes(len(packed) % 2)
+    chosen = decode(written(dataset), frames=frames)
+    expected = bits if frames == "all" else bits[2:3]
+    assert all(np.array_equal(shown(one), 255 * frame) for one, frame in zip(chosen, expected, strict=True))
+
+
+def test_bits_in_big_endian_words_are_read_word_by_word(decode: Decode, clean: Clean) -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (3, 5, 7), dtype=np.uint8)
+    packed = np.packbits(bits, bitorder="little").tobytes()
+    words = np.frombuffer(packed + bytes(len(packed) % 2), dtype="<u2").astype(">u2").tobytes()
+    dataset = dataset_of(bits, syntax=ExplicitVRBigEndian, BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=words)
+    dataset["PixelData"].VR = "OW"
+    for content in (written(dataset), clean(written(dataset))):
+        for one, frame in zip(decode(content), bits, strict=True):
+            assert np.array_equal(shown(one), 255 * frame)
 
 
 def test_jpeg_in_dicom_is_shown_as_the_jpeg_itself(decode: Decode) -> None:

@@ -87,15 +87,74 @@ def test_deep_tiff_in_which_zero_is_white_is_inverted(
     assert farthest(rendering, 255 - GREY if white_is_zero else GREY) <= 1
 
 
-def _plain_tiff(values: np.ndarray, *, order: str, photometric: int) -> bytes:
-    """One strip of grey samples, in either byte order."""
-    rows, columns = values.shape
-    bits, sample_format = 8 * values.itemsize, 3 if values.dtype.kind == "f" else 1
-    tags = {256: columns, 257: rows, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: rows}
-    tags |= {279: values.nbytes, 339: sample_format}
-    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8 + values.nbytes)
-    return head + values.tobytes() + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+def _plain_tiff(values: np.ndarray, *, order: str, photometric: int, orientation: int = 1) -> bytes:
+    """One strip of grey samples or of colours, in either byte order."""
+    rows, columns, *channels = values.shape
+    bits, sample_format = [8 * values.itemsize] * (channels or [1])[0], {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    end = 8 + values.nbytes
+    tags = {256: columns, 257: rows, 258: bits[0], 259: 1, 262: photometric, 273: 8, 274: orientation}
+    tags |= {277: len(bits), 278: rows, 279: values.nbytes, 339: sample_format}
+    entries = {tag: struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items()}
+    if channels:
+        entries[258] = struct.pack(f"{order}HHII", 258, 4, len(bits), end)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", end + 4 * len(bits))
+    directory = struct.pack(f"{order}H", len(tags)) + b"".join(entries.values()) + bytes(4)
+    return head + values.tobytes() + struct.pack(f"{order}{len(bits)}I", *bits) + directory
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_signed_bytes_of_a_tiff_are_scaled_from_smallest_to_largest(decode: Decode, *, order: str) -> None:
+    values = (GREY.astype(np.int16) - 128).astype(np.int8)
+    (rendering,) = decode(_plain_tiff(values, order=order, photometric=1))
+    assert np.array_equal(shown(rendering), GREY)
+    (brighter,) = decode(_plain_tiff(values // 2, order=order, photometric=1))
+    assert farthest(brighter, GREY) <= 2
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_large_unsigned_numbers_of_a_tiff_are_brightest(decode: Decode, *, turned: bool) -> None:
+    values = np.linspace(0, 2**32 - 1, GREY.size).astype("<u4").reshape(GREY.shape)
+    (rendering,) = decode(_plain_tiff(values, order="<", photometric=1, orientation=3 if turned else 1))
+    assert farthest(rendering, np.rot90(GREY, 2) if turned else GREY) <= 1
+
+
+def test_negative_numbers_of_a_tiff_are_darkest(decode: Decode) -> None:
+    values = np.linspace(-(2**31), 2**31 - 1, GREY.size).astype("<i4").reshape(GREY.shape)
+    (rendering,) = decode(_plain_tiff(values, order="<", photometric=1))
+    assert farthest(rendering, GREY) <= 1
+
+
+def _deep_colour_png(values: np.ndarray) -> bytes:
+    """(rows, columns, 3) or 4 channels of 16 bits: Pillow writes none."""
+    rows, columns, channels = values.shape
+    header = struct.pack(">IIBBBBB", columns, rows, 16, 2 if channels == 3 else 6, 0, 0, 0)
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    chunks = _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(lines)) + _chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def _deep_colour_tiff(values: np.ndarray, *, order: str) -> bytes:
+    return _plain_tiff(values.astype(f"{order}u2"), order=order, photometric=2)
+
+
+def test_colours_of_sixteen_bits_are_shown_by_their_upper_eight(decode: Decode) -> None:
+    deep = COLOUR.astype(np.uint16) * 257
+    for content in (_deep_colour_png(deep), *(_deep_colour_tiff(deep, order=order) for order in "<>")):
+        (rendering,) = decode(content)
+        assert np.array_equal(shown(rendering), COLOUR)
+
+
+def test_colours_of_twelve_bits_in_sixteen_are_refused(refusal: Callable[[bytes], str]) -> None:
+    """Shown by their upper eight bits they would be sixteen shades, all of them nearly black."""
+    deep = COLOUR.astype(np.uint16) * 16
+    opaque = np.concatenate([deep, np.full_like(deep[..., :1], 2**16 - 1)], axis=-1)
+    tiffs = [_deep_colour_tiff(deep, order=order) for order in "<>"]
+    for content in (_deep_colour_png(deep), _deep_colour_png(opaque), *tiffs):
+        assert "16 bits for each colour" in refusal(content)
+
+
+def test_a_black_picture_of_eight_bits_is_shown(decode: Decode) -> None:
+    assert len(decode(saved(COLOUR // 32))) == 1
 
 
 def test_a_constant_deep_picture_is_black(decode: Decode) -> None:

@@ -15,10 +15,32 @@ from retrieval.views.uploading import PIECE
 
 # The largest form of any page but the one that takes images.
 FORM_BYTES = 2**20
+# How long a browser may send nothing in the middle of a body.
+SILENCE_SECONDS = 60
 UPLOADS = "/uploads/"
 ADMINISTRATION = "/admin/"
 Handler = Callable[[HttpRequest], HttpResponse]
 View = Callable[..., HttpResponseBase]
+
+
+def end_silence(get_response: Handler) -> Handler:
+    """A computer that leaves its network says no goodbye: waiting for the rest of a body would hold a thread for ever.
+
+    The broken read is Django's UnreadablePostError. The answer is sent without the limit: for Python it would be the
+    time for all of a page, however slow the line.
+    """
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        client = request.META.get("gunicorn.socket")
+        if client is None:
+            return get_response(request)
+        client.settimeout(SILENCE_SECONDS)
+        try:
+            return get_response(request)
+        finally:
+            client.settimeout(None)
+
+    return handle
 
 
 def refuse_nul(get_response: Handler) -> Handler:

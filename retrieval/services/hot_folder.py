@@ -1,8 +1,9 @@
 """A folder that scanners and scripts drop files into: imported, then moved to `done` or `refused` below it.
 
-What has lain still for a while is moved to `importing`, in a batch of its own: a zip, a folder, or the loose files. All
-moves are renames, and the import job's row says how far a batch has come, so that whatever is interrupted is gone on
-with. Nothing is deleted.
+What has lain still for a while is moved to `importing`, in a batch of its own: a zip, a folder, or the loose files.
+Where a manifest is among these, all but the zips is one batch, which waits until the last of it lies still. All moves
+are renames, and the import job's row says how far a batch has come, so that whatever is interrupted is gone on with.
+Nothing is deleted.
 """
 
 import os
@@ -13,18 +14,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from retrieval.imaging import ArchiveLimits, FileRefused, ManifestRefused, open_source
+from retrieval.imaging import MANIFEST, ArchiveLimits, FileRefused, ManifestRefused, open_source
 from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus
 from retrieval.services import jobs
 from retrieval.services.importing import import_dataset
 
 IMPORTING, DONE, REFUSED = "importing", "done", "refused"
 REASONS = "reasons.txt"
+# Below `importing`: the batch of a manifest, until the last of its files is in it.
+_GATHERED = ".gathered"
 CANCELLED = "The import was cancelled."
 DROP_AGAIN = "Nothing was imported: correct it, and drop all of it again."
 STAYS = (
     "{name} stays where it is and is not imported, since it cannot be moved: {why}. Let the user that runs this "
     "command write to it, or drop a zip of it instead."
+)
+WAITS = (
+    "{name} waits for the files that it describes: drop them beside it. That of a zip is read from inside the zip only."
 )
 IS_IN_DONE = "It could not be moved here and is in `{done}`."
 # Loose files of one batch: an import finds out within minutes what became of them.
@@ -56,28 +62,63 @@ class HotFolder:
 
     def work(self, *, progress: jobs.Progress = jobs.silent) -> Iterator[Outcome]:
         """Import everything that lies there complete, what was interrupted first. Raises JobFailed."""
+        self._put_reasons()
         self._take_settled()
-        for batch in sorted((self.root / IMPORTING).iterdir()):
+        for batch in sorted(path for path in (self.root / IMPORTING).iterdir() if path.name != _GATHERED):
             outcome = self._import(batch, progress=progress)
             if outcome:
                 self._move(batch, refused=outcome.refused)
                 yield outcome
 
     def _take_settled(self) -> None:
-        entries = sorted(self.root.iterdir())
+        entries = sorted(entry for entry in self.root.iterdir() if entry.name not in (IMPORTING, DONE, REFUSED))
         # What somebody took away and drops again is told of again.
         self.staying &= {entry.name for entry in entries}
-        settled = [entry for entry in entries if self._is_settled(entry)]
+        settled = [entry for entry in entries if not _is_hidden(entry) and self._is_settled(entry)]
+        if (self.root / IMPORTING / _GATHERED).exists() or any(map(_is_manifest, entries)):
+            self._take_described([entry for entry in entries if not _is_zip(entry)])
+            settled = list(filter(_is_zip, settled))
         loose = [entry for entry in settled if not _is_source(entry)]
         groups = [[entry] for entry in settled if _is_source(entry)]
         groups += [loose[start : start + _MOST_LOOSE] for start in range(0, len(loose), _MOST_LOOSE)]
         for group in groups:
-            batch = self.root / IMPORTING / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+            batch = self._new_batch()
             batch.mkdir()
             for entry in group:
                 self._take(entry, batch=batch)
             if not any(batch.iterdir()):
                 batch.rmdir()
+
+    def _new_batch(self) -> Path:
+        return self.root / IMPORTING / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+
+    def _take_described(self, entries: list[Path]) -> None:
+        """All that a manifest may describe, once none of it is written any more: also under a hidden name.
+
+        What cannot be looked at is told of, and waited for by nobody.
+        """
+        unsettled = [entry for entry in entries if not self._is_settled(entry)]
+        if any(entry.name not in self.staying for entry in unsettled):
+            return
+        shown = [entry for entry in entries if entry not in unsettled and not _is_hidden(entry)]
+        gathered = self.root / IMPORTING / _GATHERED
+        if len(shown) == 1 and _is_manifest(shown[0]) and not gathered.exists():
+            self._leave(shown[0], sentence=WAITS.format(name=shown[0].name))
+            return
+        gathered.mkdir(exist_ok=True)
+        # Dropped again since a process before this one was killed here: it waits for the next batch.
+        fresh = [entry for entry in shown if not os.path.lexists(gathered / entry.name)]
+        manifests = list(filter(_is_manifest, fresh))
+        for entry in manifests:
+            self._take(entry, batch=gathered)
+        # Where it cannot be moved, nothing is imported without it.
+        if any(map(_is_manifest, gathered.iterdir())):
+            for entry in fresh:
+                if entry not in manifests:
+                    self._take(entry, batch=gathered)
+            gathered.rename(self._new_batch())
+        else:
+            gathered.rmdir()
 
     def _take(self, entry: Path, *, batch: Path) -> None:
         """Who moves a folder elsewhere changes it, and must have the right to."""
@@ -86,26 +127,24 @@ class HotFolder:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._leave(entry, error=error)
+            self._leave(entry, sentence=STAYS.format(name=entry.name, why=error.strerror))
         else:
             self.staying.discard(entry.name)
 
-    def _leave(self, entry: Path, *, error: OSError) -> None:
+    def _leave(self, entry: Path, *, sentence: str) -> None:
         if entry.name not in self.staying:
             self.staying.add(entry.name)
-            self.tell(STAYS.format(name=entry.name, why=error.strerror))
+            self.tell(sentence)
 
     def _is_settled(self, entry: Path) -> bool:
-        """Hidden names are of programs that still write, or of operating systems."""
-        if entry.name in (IMPORTING, DONE, REFUSED) or entry.name.startswith("."):
-            return False
+        """Nobody looks into a hidden folder: it may be all snapshots of a file server."""
         try:
-            below = entry.rglob("*") if entry.is_dir() and not entry.is_symlink() else ()
+            below = entry.rglob("*") if _is_folder(entry) and not _is_hidden(entry) else ()
             changed = max(max(each.st_mtime, each.st_ctime) for each in (path.lstat() for path in (entry, *below)))
         except FileNotFoundError:
             return False
         except OSError as error:
-            self._leave(entry, error=error)
+            self._leave(entry, sentence=STAYS.format(name=entry.name, why=error.strerror))
             return False
         return time.time() - changed >= self.settle_seconds
 
@@ -118,7 +157,9 @@ class HotFolder:
         except ManifestRefused as error:
             return Outcome(batch=batch.name, refused=_all_of(batch, reason=f"{error.reason} {DROP_AGAIN}"))
         except FileRefused as error:
-            return Outcome(batch=batch.name, refused=_all_of(batch, reason=error.reason))
+            if not ImportJob.objects.filter(source_path=str(source), status=JobStatus.DONE).exists():
+                return Outcome(batch=batch.name, refused=_all_of(batch, reason=error.reason))
+            paths = {}  # all that was refused has been moved, and there was nothing else
         job = self._job(source)
         claimed = jobs.claim(ImportJob, job.pk)
         if claimed:
@@ -146,17 +187,40 @@ class HotFolder:
         """The refused files with their reasons to one side, the rest to the other."""
         done, aside = self.root / DONE / batch.name, self.root / REFUSED / batch.name
         if refused:
-            aside.mkdir(exist_ok=True)
-            is_in_done = IS_IN_DONE.format(done=done.relative_to(self.root))
-            # Names that lead out of an archive are refused with it, and name no file of this batch.
-            own = [path for path in refused if ".." not in Path(path).parts]
-            stay = {path for path in own if not _moved(batch / path, to=aside / path)}
-            lines = [f"{path}: {why} {is_in_done if path in stay else ''}".rstrip() for path, why in refused.items()]
-            (aside / REASONS).write_text("".join(f"{line}\n" for line in lines), errors="replace")
+            self._write_reasons(batch.name, refused=refused)
+            if refused.keys() == {entry.name for entry in batch.iterdir()} and not aside.exists():
+                # In one step: what an interruption left here would be imported, without its manifest.
+                batch.rename(aside)
+            else:
+                aside.mkdir(exist_ok=True)
+                self._put_reasons()
+                self._move_refused(batch, refused=refused)
+            self._put_reasons()
         if not any(path.is_symlink() or not path.is_dir() for path in batch.rglob("*")):
             shutil.rmtree(batch, ignore_errors=True)  # nothing but empty folders
         if batch.exists():
             batch.rename(done)
+
+    def _move_refused(self, batch: Path, *, refused: dict[str, str]) -> None:
+        aside = self.root / REFUSED / batch.name
+        # Names that lead out of an archive are refused with it, and name no file of this batch.
+        own = [path for path in refused if ".." not in Path(path).parts]
+        stay = {path for path in own if not _moved(batch / path, to=aside / path)}
+        is_in_done = IS_IN_DONE.format(done=f"{DONE}/{batch.name}")
+        told = {path: f"{why} {is_in_done}" if path in stay else why for path, why in refused.items()}
+        self._write_reasons(batch.name, refused=told)
+
+    def _write_reasons(self, batch: str, *, refused: dict[str, str]) -> None:
+        """Before anything moves, so that an interruption loses none."""
+        lines = "".join(f"{path}: {why}\n" for path, why in refused.items())
+        (self.root / REFUSED / f".{batch}.{REASONS}").write_text(lines, errors="replace")
+
+    def _put_reasons(self) -> None:
+        """Beside what was refused, where that has been moved."""
+        for written in (self.root / REFUSED).glob(f".*.{REASONS}"):
+            aside = written.with_name(written.name.removeprefix(".").removesuffix(f".{REASONS}"))
+            if aside.is_dir():
+                written.rename(aside / REASONS)
 
 
 def _moved(path: Path, *, to: Path) -> bool:
@@ -165,6 +229,9 @@ def _moved(path: Path, *, to: Path) -> bool:
     if not os.path.lexists(path):
         return True
     to.parent.mkdir(parents=True, exist_ok=True)
+    # A file of the name of the reasons must not take their place.
+    if os.path.lexists(to):
+        return False
     try:
         path.rename(to)
     except OSError:
@@ -172,8 +239,25 @@ def _moved(path: Path, *, to: Path) -> bool:
     return True
 
 
+def _is_hidden(entry: Path) -> bool:
+    """Such names are of programs that still write, or of operating systems."""
+    return entry.name.startswith(".")
+
+
+def _is_folder(entry: Path) -> bool:
+    return entry.is_dir() and not entry.is_symlink()
+
+
+def _is_zip(entry: Path) -> bool:
+    return entry.suffix.lower() == ".zip" and not _is_folder(entry)
+
+
 def _is_source(entry: Path) -> bool:
-    return entry.suffix.lower() == ".zip" or (entry.is_dir() and not entry.is_symlink())
+    return _is_zip(entry) or _is_folder(entry)
+
+
+def _is_manifest(entry: Path) -> bool:
+    return entry.name.lower() == MANIFEST and entry.is_file() and not entry.is_symlink()
 
 
 def _source_of(batch: Path) -> Path:

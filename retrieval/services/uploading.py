@@ -128,8 +128,9 @@ def _make_room(file: UploadedFile) -> None:
         raise OSError(28, os.strerror(28))
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.touch(mode=0o600, exist_ok=False)
-    except (FileExistsError, NotADirectoryError) as error:
+        # The row has the name for itself: a file that is here already was left when its row came to nothing.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
         raise UploadRefused(FOLDER_AND_FILE) from error
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:

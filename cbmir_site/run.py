@@ -7,13 +7,18 @@ supervisord.conf until Ctrl-C. What it started it stops, and nothing else.
 import errno
 import os
 import pwd
+import select
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import sysconfig
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from types import FrameType
+from typing import IO
 
 from cbmir_site import embedded
 from cbmir_site.paths import BASE_DIR, data_dir
@@ -21,6 +26,7 @@ from cbmir_site.prepare import say
 
 STOP_SECONDS = 40
 WATCH_SECONDS = 2
+STDOUT, OUTPUT_WAIT_MS, LAST_LINES_SECONDS = 1, 1000, 5
 FIRST_PORT_FOR_ALL, DEFAULT_PORT, LAST_PORT = 1024, 8000, 65535
 
 
@@ -35,14 +41,18 @@ def main() -> int:
         say(refusal)
         return 1
     # A terminal that is closed, or `kill`, ends it as Ctrl-C does: through the `finally` of everything below. Ctrl-C
-    # itself too where a shell's background job, which ignores it, has started us.
+    # itself too where a shell's background job, which ignores it, has started us. Where SIGHUP is ignored, `nohup` has.
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, _interrupt)
+        if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN:
+            signal.signal(each, _interrupt)
     try:
         embedded.use_servers()
         subprocess.run([sys.executable, "-m", "cbmir_site.prepare"], cwd=BASE_DIR, check=True)
         say(f"The site answers at http://{_bind_address()}:{port}/ in a moment. Ctrl-C stops it.")
         return _supervise(port=port)
+    except embedded.ServerFailed as error:
+        say(f"{error}.")
+        return 1
     except subprocess.CalledProcessError:
         say("The site could not be prepared; the reason stands above.")
         return 1
@@ -85,33 +95,60 @@ def _bind_address() -> str:
 
 
 def _supervise(*, port: int) -> int:
-    environment = {
-        **os.environ,
-        "PORT": str(port),
-        "BIND": _bind_address(),
-        "CBMIR_DATA_DIR": str(data_dir()),
-        "CBMIR_SCRIPTS": sysconfig.get_path("scripts"),
-        # Celery warns whoever is root at every start; supervisord wants to be told.
-        "PYTHONWARNINGS": "ignore:::celery.platforms",
-        "CBMIR_USER": pwd.getpwuid(os.getuid()).pw_name,
-    }
     supervisord = Path(sysconfig.get_path("scripts")) / "supervisord"
+    # Its output is a pipe of ours: the programs' logs open it anew, which systemd's socket or another user's terminal
+    # refuses. In a session of its own, since it takes a terminal's SIGHUP, also with `nohup`, for "start again".
     child = subprocess.Popen(
-        [str(supervisord), "-n", "-c", str(BASE_DIR / "supervisord.conf")], cwd=BASE_DIR, env=environment
+        [str(supervisord), "-n", "-c", str(BASE_DIR / "supervisord.conf")],
+        cwd=BASE_DIR,
+        env=_environment(port=port),
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
+    copying = Thread(target=_copy, args=[child.stdout], daemon=True)
+    copying.start()
     try:
         return _watch(child)
     except KeyboardInterrupt:
         # An impatient second Ctrl-C must not cut this short: it would leave the processes to themselves.
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, signal.SIG_IGN)
-        # The first one reached supervisord too; another signal to it does no harm.
         child.terminate()
         child.wait(timeout=STOP_SECONDS)
         raise
     finally:
         if child.poll() is None:
             child.kill()
+        copying.join(LAST_LINES_SECONDS)
+
+
+def _environment(*, port: int) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PORT": str(port),
+        "BIND": _bind_address(),
+        "CBMIR_DATA_DIR": str(data_dir()),
+        # supervisord splits its commands at spaces.
+        "CBMIR_SCRIPTS": shlex.quote(sysconfig.get_path("scripts")),
+        # Celery warns whoever is root at every start; supervisord wants to be told.
+        "PYTHONWARNINGS": "ignore:::celery.platforms",
+        "CBMIR_USER": pwd.getpwuid(os.getuid()).pw_name,
+    }
+
+
+def _copy(output: IO[bytes]) -> None:
+    """Copy to our own output until the end. What it does not take is lost: the programs must not wait for it."""
+    ours = select.poll()
+    ours.register(STDOUT, select.POLLOUT)
+    wait = OUTPUT_WAIT_MS
+    # Where there is room at all, there is room for so many bytes.
+    while lines := os.read(output.fileno(), select.PIPE_BUF):
+        takes = ours.poll(wait)
+        wait = OUTPUT_WAIT_MS if takes else 0
+        # None: it was closed when Python started, and what has its number now is another file.
+        if takes and sys.stdout is not None:
+            with suppress(OSError):
+                os.write(STDOUT, lines)
 
 
 def _watch(child: "subprocess.Popen[bytes]") -> int:

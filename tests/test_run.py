@@ -1,15 +1,20 @@
-"""What `make run` says before it starts anything."""
+"""What `make run` says before it starts anything, and what it endures from where it is started."""
 
 import os
+import pwd
+import select
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cbmir_site import run
+from tests.live_site import CTRL_C, READY_SECONDS, STOP_SECONDS, LiveSite, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 FIRST_FOR_ALL = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -118,6 +123,71 @@ def test_a_switch_is_off_only_where_it_says_so(value: str, monkeypatch: pytest.M
 def test_a_key_may_begin_with_a_dollar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CBMIR_HASH_KEY", "$HOME and $more")
     assert _settings("HASH_KEY").stdout == "$HOME and $more\n"
+
+
+def test_root_leaves_the_servers_of_another_user_alone(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can make a folder for somebody else")
+    (tmp_path / "data").mkdir()
+    os.chown(tmp_path / "data", pwd.getpwnam("nobody").pw_uid, -1)
+    assert f"{tmp_path}/data belongs to nobody: run it as nobody, or set CBMIR_DATA_DIR" in _said(
+        tmp_path, DATABASE_URL="", REDIS_URL=""
+    )
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a space in its path, and open to the user that PostgreSQL runs as where we are root."""
+    with tempfile.TemporaryDirectory(prefix="cbmir r-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_site_logs_to_a_socket_outlives_a_log_out_and_lies_in_any_folder(folder: Path) -> None:
+    site = LiveSite(folder / "data")
+    (folder / "venv").symlink_to(sys.prefix)
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen(
+        ["nohup", folder / "venv" / "bin" / "python", "-m", "cbmir_site.run"],
+        cwd=ROOT,
+        env=site.environment | {"CBMIR_DEMO": "0"},
+        stdout=theirs,
+        start_new_session=True,
+    )
+    theirs.close()
+    try:
+        wait_until(lambda: process.poll() is not None or site.status_of("/healthz"), seconds=READY_SECONDS)
+        os.killpg(process.pid, signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(3)
+        assert site.status_of("/healthz") == 200
+        process.terminate()
+        assert process.wait(STOP_SECONDS) == CTRL_C
+    finally:
+        site.kill()
+        process.kill()
+        process.wait()
+    with ours, ours.makefile() as lines:
+        said = lines.read()
+    assert said.count("spawned: 'web'") == 1
+    assert "SIGHUP" not in said
+    assert "stopped: trainer" in said
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_programs_do_not_wait_for_an_output_that_takes_nothing(is_closed: bool) -> None:  # noqa: FBT001 - a parameter
+    code = "import sys\nfrom cbmir_site import run\nrun._copy(sys.stdin.buffer)"
+    reading, writing = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=writing)
+    os.close(writing)
+    if is_closed:
+        os.close(reading)
+    # More than the pipes hold.
+    process.communicate(b"x" * (100 * select.PIPE_BUF), timeout=30)
+    assert process.returncode == 0
+    if not is_closed:
+        os.close(reading)
 
 
 def _settings(*names: str) -> "subprocess.CompletedProcess[str]":

@@ -45,9 +45,14 @@ def read_raster(path: Path, *, limits: Limits, frames: Literal["all", "middle"])
         count = _page_count(image)
         if count > limits.frames:
             raise FileRefused(f"The image has more than {limits.frames:,} pages.")
+        is_cut, brightest = False, 0
         for index in chosen_frames(count=count, frames=frames):
-            pixels = _page_pixels(image, index=index, limits=limits)
+            pixels, loses = _page_pixels(image, index=index, limits=limits)
+            is_cut, brightest = is_cut or loses, max(brightest, int(pixels.max()))
             yield Picture(pixels=pixels, frame_number=index + 1 if count > 1 else None, frame_count=count)
+        # Of the file, not of a page: a black one may well be the first of a stack.
+        if is_cut and brightest < _TOO_DARK:
+            raise FileRefused(_DEEP_COLOUR)
 
 
 @contextlib.contextmanager
@@ -76,17 +81,14 @@ def _page_count(image: Image.Image) -> int:
         return getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
 
 
-def _page_pixels(image: Image.Image, *, index: int, limits: Limits) -> np.ndarray:
+def _page_pixels(image: Image.Image, *, index: int, limits: Limits) -> tuple[np.ndarray, bool]:
     with _refusing_damage("its picture data cannot be read"):
         if image.format == "TIFF":
             image.seek(index)
         _check_size(image, limits=limits)
-        cut = _loses_lower_bytes(image)
+        loses = _loses_lower_bytes(image)
         image.load()
-        pixels = _eight_bit(_upright(image), kind=_mistaken_kind(image), inverted=_white_is_zero(image))
-    if cut and pixels.max() < _TOO_DARK:
-        raise FileRefused(_DEEP_COLOUR)
-    return pixels
+        return _eight_bit(_upright(image), kind=_mistaken_kind(image), inverted=_white_is_zero(image)), loses
 
 
 def _loses_lower_bytes(image: Image.Image) -> bool:

@@ -28,6 +28,9 @@ from retrieval.models.jobs import UNFINISHED
 ON_ITS_WAY_SECONDS = 3600
 # A half of one begins with a dot.
 PICTURES = "*/[!.]*.png"
+# A picture without a row is found within the hour after that. Where many older ones have none, the rows are missing:
+# the site was started with another database, and is stopped again.
+LOOKED_FOR_SECONDS = 24 * 3600
 
 
 @receiver(post_delete, sender=Query)
@@ -42,7 +45,7 @@ def remove_forgotten_uploads(folder: str) -> None:
     names = _old_files(folder)
     pictures = {name for name in names if fnmatch(name, PICTURES)}
     uploads = names - pictures
-    unneeded = pictures - _with_rows(pictures)
+    unneeded = _young(pictures - _with_rows(pictures))
     # Most folders hold none, and no index leads from a name to its row.
     if uploads:
         unneeded |= uploads - _needed(uploads)
@@ -61,6 +64,16 @@ def _old_files(folder: str) -> set[str]:
                 if path.stat().st_mtime < since:
                     names.add(f"{folder}/{path.name}")
     return names
+
+
+def _young(names: set[str]) -> set[str]:
+    since = time.time() - LOOKED_FOR_SECONDS
+    young = set()
+    for name in names:
+        with suppress(FileNotFoundError):
+            if Path(default_storage.path(name)).stat().st_mtime > since:
+                young.add(name)
+    return young
 
 
 def _with_rows(pictures: set[str]) -> set[str]:

@@ -6,6 +6,7 @@ are renames, and the import job's row says how far a batch has come, so that wha
 Nothing is deleted.
 """
 
+import math
 import os
 import shutil
 import time
@@ -32,7 +33,11 @@ STAYS = (
 WAITS = (
     "{name} waits for the files that it describes: drop them beside it. That of a zip is read from inside the zip only."
 )
+STILL_WRITTEN = (
+    "{name} is still being written, or its time is still to come: the manifest, and all that lies beside it, waits."
+)
 IS_IN_DONE = "It could not be moved here and is in `{done}`."
+_PATIENCE_SECONDS = 60
 # Loose files of one batch: an import finds out within minutes what became of them.
 _MOST_LOOSE = 1000
 
@@ -57,6 +62,7 @@ class HotFolder:
     def __init__(self, root: Path, *, dataset: Dataset, settle_seconds: float, tell: Callable[[str], object]) -> None:
         self.root, self.dataset, self.settle_seconds, self.tell = root.resolve(), dataset, settle_seconds, tell
         self.staying: set[str] = set()
+        self._waits_since = 0.0
         for name in (IMPORTING, DONE, REFUSED):
             (self.root / name).mkdir(exist_ok=True)
 
@@ -98,8 +104,11 @@ class HotFolder:
         What cannot be looked at is told of, and waited for by nobody.
         """
         unsettled = [entry for entry in entries if not self._is_settled(entry)]
-        if any(entry.name not in self.staying for entry in unsettled):
+        written = [entry for entry in unsettled if entry.name not in self.staying]
+        if written:
+            self._wait_for(written[0])
             return
+        self._waits_since = 0.0
         shown = [entry for entry in entries if entry not in unsettled and not _is_hidden(entry)]
         gathered = self.root / IMPORTING / _GATHERED
         if len(shown) == 1 and _is_manifest(shown[0]) and not gathered.exists():
@@ -119,6 +128,14 @@ class HotFolder:
             gathered.rename(self._new_batch())
         else:
             gathered.rmdir()
+
+    def _wait_for(self, entry: Path) -> None:
+        """Told once where it takes long: what something writes again and again keeps all the rest waiting."""
+        now = time.monotonic()
+        self._waits_since = self._waits_since or now
+        if now - self._waits_since > self.settle_seconds + _PATIENCE_SECONDS:
+            self.tell(STILL_WRITTEN.format(name=entry.name))
+            self._waits_since = math.inf
 
     def _take(self, entry: Path, *, batch: Path) -> None:
         """Who moves a folder elsewhere changes it, and must have the right to."""

@@ -144,10 +144,13 @@ def _refuse_hidden(image: MedicalImage) -> None:
 
 
 def ask_with_image(*, user: User, image: MedicalImage) -> Query:
-    """ "More like this": ask with an image of the archive that is shown."""
-    with transaction.atomic():
-        query = Query.objects.create(user=user, image=image)
-        jobs.enqueue(query)
+    """ "More like this": ask with an image of the archive that is shown. Raises FileRefused where it goes just now."""
+    try:
+        with transaction.atomic():
+            query = Query.objects.create(user=user, image=image)
+            jobs.enqueue(query)
+    except IntegrityError as error:
+        raise FileRefused(GONE) from error
     return query
 
 
@@ -184,6 +187,9 @@ def answer_query(query: Query) -> None:
         return
     try:
         with _forgetting_upload(query) as forgotten, transaction.atomic():
+            # Images before questions, as a deletion takes them: else the two would wait for each other.
+            rows = MedicalImage.objects.filter(pk__in=[found.image.pk for found in neighbours if found.image])
+            list(rows.select_for_update(no_key=True).order_by("pk").values_list("pk"))
             jobs.finish(query, model_version=version, vector=vector, **milliseconds, **forgotten)
             SearchResult.objects.bulk_create(
                 SearchResult(query=query, rank=found.rank, image=found.image, distance=found.distance)

@@ -128,6 +128,9 @@ def _make_room(file: UploadedFile) -> None:
         raise OSError(28, os.strerror(28))
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.is_file() and file.upload.files.exclude(pk=file.pk).filter(path__iexact=file.path).exists():
+            # A disk that takes capitals and small letters for the same.
+            raise UploadRefused(TWICE)
         # The row has the name for itself: a file that is here already was left when its row came to nothing.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
     except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:

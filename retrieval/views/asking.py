@@ -207,4 +207,8 @@ def query_again(request: HttpRequest, uuid: UUID) -> HttpResponse:
 @may_ask
 def image_similar(request: HttpRequest, uuid: UUID) -> HttpResponse:
     image = get_object_or_404(MedicalImage.objects.visible_to(request.user), uuid=uuid)
-    return redirect(ask_with_image(user=_person(request), image=image))
+    try:
+        return redirect(ask_with_image(user=_person(request), image=image))
+    except FileRefused as refused:
+        messages.error(request, refused.reason)
+        return redirect("ask")

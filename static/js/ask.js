@@ -104,13 +104,15 @@
     timer = setTimeout(sendAgain, 1000 * RETRY_SECONDS);
   };
   const sendAgain = async () => {
-    if (!input.files.length) return;
+    const file = input.files[0];
+    if (!file) return;
     try {
       // The answer that the session has ended is lost where a large image is still on its way.
-      const page = await fetch(window.location.href, { method: "HEAD" });
+      const page = await fetch(window.location.href, { method: "HEAD", signal: AbortSignal.timeout(5000) });
       if (page.redirected) return window.location.reload();
     } catch { /* Still away. */ }
-    form.requestSubmit();
+    // Another one, chosen meanwhile, has been sent by itself.
+    if (input.files[0] === file) form.requestSubmit();
   };
   form.addEventListener("htmx:responseError", (event) => {
     const { xhr } = event.detail;

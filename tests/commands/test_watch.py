@@ -124,6 +124,16 @@ def test_a_manifest_waits_until_all_beside_it_is_complete(described: Path, late:
     assert _labels() == ["foot", "hand", "knee"]
 
 
+def test_what_keeps_a_manifest_waiting_is_named_once(described: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    hot = HotFolder(described, dataset=Dataset.objects.create(name="inbox"), settle_seconds=0, tell=told.append)
+    _set_changed(described / "c.png", seconds_ago=-3600)
+    assert [*hot.work(), *hot.work(), *told] == []
+    monkeypatch.setattr(hot_folder, "_PATIENCE_SECONDS", 0)
+    assert [*hot.work(), *hot.work()] == []
+    assert told == [hot_folder.STILL_WRITTEN.format(name="c.png")]
+
+
 def test_a_manifest_alone_waits_for_its_files(described: Path, tmp_path: Path) -> None:
     told: list[str] = []
     inbox = tmp_path / "inbox"

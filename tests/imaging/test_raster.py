@@ -87,17 +87,20 @@ def test_deep_tiff_in_which_zero_is_white_is_inverted(
     assert farthest(rendering, 255 - GREY if white_is_zero else GREY) <= 1
 
 
-def _plain_tiff(values: np.ndarray, *, order: str, photometric: int, orientation: int = 1) -> bytes:
-    """One strip of grey samples or of colours, in either byte order."""
+def _plain_tiff(values: np.ndarray, *, order: str, photometric: int, orientation: int = 1, after: bytes = b"") -> bytes:
+    """One strip of grey samples or of colours, in either byte order; the next page of what comes before."""
     rows, columns, *channels = values.shape
     bits, sample_format = [8 * values.itemsize] * (channels or [1])[0], {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
-    end = 8 + values.nbytes
-    tags = {256: columns, 257: rows, 258: bits[0], 259: 1, 262: photometric, 273: 8, 274: orientation}
+    start = len(after) or 8
+    end = start + values.nbytes
+    tags = {256: columns, 257: rows, 258: bits[0], 259: 1, 262: photometric, 273: start, 274: orientation}
     tags |= {277: len(bits), 278: rows, 279: values.nbytes, 339: sample_format}
     entries = {tag: struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items()}
     if channels:
         entries[258] = struct.pack(f"{order}HHII", 258, 4, len(bits), end)
-    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", end + 4 * len(bits))
+    # What came before ends with the place of the next directory.
+    head = after[:-4] or (b"II*\0" if order == "<" else b"MM\0*")
+    head += struct.pack(f"{order}I", end + 4 * len(bits))
     directory = struct.pack(f"{order}H", len(tags)) + b"".join(entries.values()) + bytes(4)
     return head + values.tobytes() + struct.pack(f"{order}{len(bits)}I", *bits) + directory
 
@@ -133,8 +136,8 @@ def _deep_colour_png(values: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
-def _deep_colour_tiff(values: np.ndarray, *, order: str) -> bytes:
-    return _plain_tiff(values.astype(f"{order}u2"), order=order, photometric=2)
+def _deep_colour_tiff(values: np.ndarray, *, order: str, after: bytes = b"") -> bytes:
+    return _plain_tiff(values.astype(f"{order}u2"), order=order, photometric=2, after=after)
 
 
 def test_colours_of_sixteen_bits_are_shown_by_their_upper_eight(decode: Decode) -> None:
@@ -151,6 +154,14 @@ def test_colours_of_twelve_bits_in_sixteen_are_refused(refusal: Callable[[bytes]
     tiffs = [_deep_colour_tiff(deep, order=order) for order in "<>"]
     for content in (_deep_colour_png(deep), _deep_colour_png(opaque), *tiffs):
         assert "16 bits for each colour" in refusal(content)
+
+
+@pytest.mark.parametrize("black_first", [True, False])
+def test_a_black_page_among_bright_ones_of_deep_colour_is_shown(decode: Decode, *, black_first: bool) -> None:
+    pages = [np.zeros(COLOUR.shape, dtype=np.uint16), COLOUR.astype(np.uint16) * 256]
+    first, second = pages if black_first else pages[::-1]
+    content = _deep_colour_tiff(second, order="<", after=_deep_colour_tiff(first, order="<"))
+    assert [shown(each).any() for each in decode(content)] == [not black_first, black_first]
 
 
 def test_a_black_picture_of_eight_bits_is_shown(decode: Decode) -> None:

@@ -134,6 +134,16 @@ def test_what_killed_processes_left_goes_after_an_hour(
     assert _sweep_after(media, hours=1.1) == [Path(query.preview.path)]
 
 
+def test_pictures_stay_where_their_rows_are_in_another_database(
+    waiting: Query, active_version: ModelVersion, answer: Answer, media: Path
+) -> None:
+    """A site that was started without its DATABASE_URL must not empty the folder of the right one."""
+    query = answer(waiting)
+    Query.objects.all().delete()
+    assert _sweep_after(media, hours=30) == [Path(query.preview.path)]
+    assert _sweep_after(media, hours=2) == []
+
+
 def test_what_a_person_asked_with_goes_with_them(
     asked: Ask, active_version: ModelVersion, answer: Answer, media: Path, person: Callable[..., User]
 ) -> None:

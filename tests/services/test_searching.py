@@ -1,6 +1,7 @@
 """Questions: asked once, answered once, exactly, by one model version; or refused with a reason."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from retrieval.services import jobs
 from retrieval.services.searching import GONE, ask_again, ask_with_image, ask_with_upload
 from retrieval.services.versions import activate_model_version, create_model_version
 from retrieval.tasks import search_task
+from tests.live_site import wait_until
 from tests.pictures import drawn_pixels, png
-from tests.services.conftest import Answer, ImportFolder
+from tests.services.conftest import Answer, ImportFolder, somebody_waits
 
 Ask = Callable[[bytes], Query]
 Index = Callable[[ModelVersion], IndexJob]
@@ -149,7 +151,7 @@ def test_an_image_that_is_deleted_while_it_is_found_costs_no_answer(
     other = connection.copy()
 
     def delete_one(execute: Callable, sql: str, *rest: object) -> object:
-        if sql.startswith('INSERT INTO "retrieval_searchresult"'):
+        if "FOR NO KEY UPDATE" in sql:
             with other.cursor() as cursor:
                 cursor.execute("DELETE FROM retrieval_embedding WHERE image_id = %s", [images[0].pk])
                 cursor.execute("UPDATE retrieval_importedfile SET image_id = NULL WHERE image_id = %s", [images[0].pk])
@@ -164,6 +166,36 @@ def test_an_image_that_is_deleted_while_it_is_found_costs_no_answer(
     assert (query.status, query.attempts) == (JobStatus.DONE, 1)
     found = list(query.results.order_by("rank").values_list("image", flat=True))
     assert sorted(found) == [image.pk for image in images[1:]]
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_question_with_an_image_that_is_being_deleted_and_the_deletion_do_not_wait_for_each_other(
+    images: list[MedicalImage], person: Callable[..., User], answer: Answer
+) -> None:
+    query = ask_with_image(user=person("clinician"), image=images[3])
+    other = connection.copy()
+    try:
+        with ThreadPoolExecutor() as pool, other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT 1 FROM retrieval_medicalimage WHERE id = %s FOR UPDATE", [images[3].pk])
+            answered = pool.submit(_on_its_own_connection, lambda: answer(query))
+            wait_until(somebody_waits, seconds=60, what="the answer waits for the image")
+            cursor.execute("UPDATE retrieval_query SET image_id = NULL WHERE image_id = %s", [images[3].pk])
+            cursor.execute("DELETE FROM retrieval_embedding WHERE image_id = %s", [images[3].pk])
+            cursor.execute("UPDATE retrieval_importedfile SET image_id = NULL WHERE image_id = %s", [images[3].pk])
+            cursor.execute("DELETE FROM retrieval_medicalimage WHERE id = %s", [images[3].pk])
+            cursor.execute("COMMIT")
+            query = answered.result()
+    finally:
+        other.close()
+    assert (query.status, query.reason, query.attempts) == (JobStatus.FAILED, GONE, 1)
+
+
+def _on_its_own_connection(work: Callable[[], Query]) -> Query:
+    try:
+        return work()
+    finally:
+        connection.close()
 
 
 def test_a_second_attempt_goes_on_from_the_preview(

@@ -155,6 +155,15 @@ def test_a_file_of_a_creation_that_was_interrupted_is_taken_over(staff: Client, 
     assert path_of(upload.files.get()).read_bytes() == b"abc"
 
 
+def test_a_disk_that_ignores_capitals_keeps_the_file_that_was_sent_first(staff: Client, upload: Upload) -> None:
+    create(staff, upload, path="A.png", size=3, content=b"one")
+    # What such a disk says of the other name.
+    there = path_of(upload.files.get()).with_name("a.png")
+    there.write_bytes(b"one")
+    assert create(staff, upload, path="a.png", size=3).status_code == 400
+    assert there.read_bytes() == b"one"
+
+
 def test_an_upload_has_a_limit(staff: Client, upload: Upload, settings: Settings) -> None:
     settings.UPLOAD_MAX_BYTES = 10
     assert create(staff, upload, path="a.png", size=6).status_code == 201

@@ -15,22 +15,25 @@ TOLERANCE = 0.002
 NAMED = 5
 
 
-@transaction.atomic
 def put_into_service(version: ModelVersion) -> ModelVersion | None:
     """Activate it and return the version before. Raises as activate_model_version does.
 
     Imports embed for the active version alone: one that was not lacks what came, or was released, meanwhile. To embed
     this is planned in the same step, or nobody would.
     """
-    before = activate_model_version(version)
+    with transaction.atomic():
+        before = activate_model_version(version)
+        have_missing_embedded(version)
+    # An import that ended meanwhile has taken the version before for the active one.
     have_missing_embedded(version)
     return before
 
 
-@transaction.atomic
 def go_back(*, agreed: tuple[str, str]) -> ModelVersion:
     """Activate the version before and return it. Raises as roll_back does."""
-    version = roll_back(agreed=agreed)
+    with transaction.atomic():
+        version = roll_back(agreed=agreed)
+        have_missing_embedded(version)
     have_missing_embedded(version)
     return version
 

@@ -47,6 +47,8 @@ class Command(ReportingCommand):
             with transaction.atomic():
                 previous = activate_model_version(version)
                 have_missing_embedded(version)
+            # An import that ended meanwhile has taken the version before for the active one.
+            have_missing_embedded(version)
         return {
             "model_version": version.number,
             "loaded": version.weights_report,

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from retrieval.network import execution
 from retrieval.network.embedder import NOTHING_TO_COMPARE, Embedder
 from retrieval.network.errors import DegenerateEmbedding
-from retrieval.network.execution import ModuleRunner, PackedRunner, best_dtype
+from retrieval.network.execution import ModuleRunner, PackedBlocks, PackedRunner, best_dtype
 from retrieval.network.preprocessing import CAFFE, TORCHVISION, load_image, prepare
 from retrieval.network.projection import Projection, l2_normalised
 from retrieval.network.version_file import save_version
@@ -83,6 +84,23 @@ def test_without_packed_kernels_the_modules_give_the_same(
     assert isinstance(packed._run, PackedRunner)
     assert isinstance(plain._run, ModuleRunner)
     assert cosine_distances(packed.embed(batch_of(3)), plain.embed(batch_of(3))).max() < 1e-6
+
+
+@pytest.mark.parametrize(("place", "changed", "layers"), [(2, None, 2), (2, "weight", 3), (2, "bias", 3), (0, None, 3)])
+def test_a_convolution_that_changes_nothing_is_not_computed(place: int, changed: str | None, layers: int) -> None:
+    blocks = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+    blocks.append(nn.MaxPool2d(2))
+    identity = blocks[place]
+    nn.init.dirac_(identity.weight)
+    nn.init.zeros_(identity.bias)
+    if changed:
+        getattr(identity, changed).data.flatten()[0] += 0.01
+    images = torch.randn(3, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        packed = PackedBlocks(blocks, dtype=torch.float32, side=16)
+        # A first convolution gets what may be negative: its ReLU changes that.
+        torch.testing.assert_close(packed(images), blocks(images), atol=1e-6, rtol=0)
+    assert len(packed._layers) == layers
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

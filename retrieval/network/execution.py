@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from retrieval.network.architectures import INPUT_SIDE, LOCAL_BLOCKS
-from retrieval.network.vgg import VGG, local_features, split_at_block
+from retrieval.network.vgg import VGG, is_identity, local_features, split_at_block
 
 Precision = Literal["auto", "float32", "bfloat16"]
 # Prepared images (n, 3, 224, 224), channels_last -> features (n, width).
@@ -125,20 +125,13 @@ def _packed_convolutions(features: nn.Sequential, *, dtype: torch.dtype, batch: 
         if isinstance(layer, nn.Conv2d):
             # The layer that VGG16 does not have begins as the identity, and stays it in a frozen block: a ninth of all
             # multiplications. It is no first layer, whose input alone can be negative.
-            if layers and _is_identity(layer):
+            if layers and is_identity(layer):
                 continue
             layers.append(_packed_convolution(layer, dtype=dtype, input_shape=(batch, layer.in_channels, side, side)))
         elif isinstance(layer, nn.MaxPool2d):
             layers.append(layer)
             side //= 2
     return layers
-
-
-def _is_identity(layer: nn.Conv2d) -> bool:
-    """Whether a convolution and its ReLU give what they get, bit for bit, as long as that is not negative."""
-    if layer.in_channels != layer.out_channels or (layer.bias is not None and bool(layer.bias.any())):
-        return False
-    return torch.equal(layer.weight, nn.init.dirac_(torch.empty_like(layer.weight)))
 
 
 def _packed_convolution(layer: nn.Conv2d, *, dtype: torch.dtype, input_shape: tuple[int, ...]) -> Runner:

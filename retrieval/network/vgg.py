@@ -82,6 +82,14 @@ def weighted_layers(network: VGG) -> dict[str, nn.Conv2d | nn.Linear]:
     return {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
 
 
+def is_identity(layer: nn.Module) -> bool:
+    """Whether a layer is a convolution that, with its ReLU, changes nothing in what is not negative."""
+    if not isinstance(layer, nn.Conv2d) or layer.in_channels != layer.out_channels:
+        return False
+    without_bias = layer.bias is None or not layer.bias.any()
+    return without_bias and torch.equal(layer.weight, nn.init.dirac_(torch.empty_like(layer.weight)))
+
+
 def split_at_block(network: VGG, *, blocks: int) -> tuple[nn.Sequential, nn.Sequential]:
     """Return the first `blocks` blocks of convolutions, and all that follows up to the logits.
 

@@ -2,19 +2,18 @@
 
     python -m benchmarks.embedding [--architecture published] [--batch 16] [--images 48]
 
-All figures of one run come from the same process and the same network with random weights: speed does not depend on
-what a network has learnt. The references are described in benchmarks/passes.py.
+All figures of one run come from the same process and the same network with random weights: what a network has learnt
+makes it no slower, as long as its first block was frozen meanwhile. benchmarks/passes.py describes the references.
 """
 
 import argparse
-import resource
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring import interleaved, median, seconds_of
-from benchmarks.passes import bare_pass, device_details, plain_pass
+from benchmarks.measuring import interleaved, median, peak_memory, seconds_of
+from benchmarks.passes import IDENTITY_NOTE, bare_pass, device_details, plain_pass
 from benchmarks.pictures import smooth_pictures, write_smooth_pngs
 from benchmarks.report import Report
 from retrieval.network.architectures import ARCHITECTURES
@@ -41,7 +40,8 @@ def main() -> None:
             previews = write_smooth_pngs(Path(folder) / str(side), count=options.images, side=side)
             speeds |= _preview_speeds(embedder, previews=previews, batch=options.batch, report=report)
     _add_speeds(speeds, report=report)
-    report.add("peak resident memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, unit="MB")
+    report.add("peak resident memory", peak_memory() / 1e6, unit="MB")
+    report.note(IDENTITY_NOTE)
     report.finish()
 
 

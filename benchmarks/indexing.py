@@ -54,7 +54,7 @@ def main() -> None:
     if target is None:
         report.note(f"No target of {TARGET_OF_PLAIN} times the plain loop here: this processor has no bfloat16.")
     report.note(f"{options.images} previews of {SIDE} px, {FORWARD_IMAGES} at a time; the network is loaded before.")
-    _add_device(report)
+    _add_passes(report)
     report.finish()
 
 
@@ -112,9 +112,10 @@ def _indexing(version: "ModelVersion", *, images: int) -> Callable[[], None]:
     return run
 
 
-def _add_device(report: Report) -> None:
-    from benchmarks.passes import device_details
+def _add_passes(report: Report) -> None:
+    from benchmarks.passes import IDENTITY_NOTE, device_details
 
+    report.note(IDENTITY_NOTE)
     report.details |= device_details()
 
 

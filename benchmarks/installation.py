@@ -51,9 +51,10 @@ def _end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
-    """For the processes of an installation in `folder`: an untrained network, since speed does not depend on it."""
+    """For the processes of an installation in `folder`: an untrained network, and none that trains beside."""
     kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-    own = {"CBMIR_DATA_DIR": str(folder), "CBMIR_WEIGHTS": "none", "CBMIR_DEMO": "1", "LOG_LEVEL": "WARNING"}
+    own = {"CBMIR_DATA_DIR": str(folder), "CBMIR_WEIGHTS": "none", "CBMIR_DEMO": "1"}
+    own |= {"CBMIR_DEMO_TRAINING": "0", "LOG_LEVEL": "WARNING"}
     return kept | own | settings
 
 

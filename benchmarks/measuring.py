@@ -1,5 +1,6 @@
 """Clocks, medians, and what the machine itself can do."""
 
+import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -23,6 +24,11 @@ def interleaved(runs: dict[str, Callable[[], object]], *, rounds: int = 3) -> di
         for name, run in runs.items():
             taken[name].append(seconds_of(run))
     return {name: median(each) for name, each in taken.items()}
+
+
+def peak_memory() -> float:
+    """Bytes that this process had resident at most."""
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 def median(values: Sequence[float]) -> float:

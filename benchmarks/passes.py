@@ -13,6 +13,10 @@ from retrieval.network.preprocessing import TORCHVISION, prepare
 from retrieval.network.vgg import VGG
 
 Pass = Callable[[], torch.Tensor]
+IDENTITY_NOTE = (
+    "The Embedder leaves out a convolution that is the identity, a ninth of all multiplications: in networks as built, "
+    "and in those trained with their first block frozen. The references compute it."
+)
 
 
 def bare_pass(network: VGG, *, pixels: np.ndarray) -> Pass:

@@ -160,7 +160,7 @@ def _measure_references(report: Report, *, vectors: np.ndarray, queries: np.ndar
     by_name = {figure.name: figure.value for figure in report.figures}
     spent = by_name["  of it in the database, all rows, median"]
     report.add("database time / matrix-vector product", spent / median(milliseconds), unit="times")
-    report.note("The numpy product may use all processors and keeps its rows in the cache; PostgreSQL uses one.")
+    report.note("The numpy product keeps its rows in the cache; both use one processor.")
 
 
 if __name__ == "__main__":

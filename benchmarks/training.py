@@ -8,7 +8,6 @@ training/learning as the trainer runs it; an epoch is the second one, in which t
 """
 
 import argparse
-import resource
 import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +21,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.measuring import median, seconds_of
+from benchmarks.measuring import median, peak_memory, seconds_of
 from benchmarks.passes import device_details
 from benchmarks.pictures import write_smooth_pngs
 from benchmarks.report import Report, has_bf16
@@ -78,7 +77,7 @@ def _add_memory(images: LabelledImages, *, folder: Path, architecture: str, repo
 
 def _peak_gb(images: LabelledImages, *, folder: Path, recipe: Recipe) -> float:
     _second_epoch(images, folder=folder, recipe=recipe)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_memory() / 1e9
 
 
 def _add_speeds(images: LabelledImages, *, folder: Path, options: argparse.Namespace, report: Report) -> None:

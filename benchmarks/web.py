@@ -72,9 +72,9 @@ def _add_memory(
     for name, process in processes.items():
         memory = process.memory_full_info()
         limit = None if name == "master" else target
-        report.add(f"{name}, {when}, RSS", memory.rss / 2**20, unit="MB", at_most=limit)
-        report.add(f"{name}, {when}, PSS", memory.pss / 2**20, unit="MB")
-        report.add(f"{name}, {when}, USS", memory.uss / 2**20, unit="MB")
+        report.add(f"{name}, {when}, RSS", memory.rss / 1e6, unit="MB", at_most=limit)
+        report.add(f"{name}, {when}, PSS", memory.pss / 1e6, unit="MB")
+        report.add(f"{name}, {when}, USS", memory.uss / 1e6, unit="MB")
 
 
 def _has_mapped(process: psutil.Process, *, library: str) -> bool:
@@ -116,7 +116,7 @@ def _admin_lists() -> Iterator[str]:
 
 def _bare_megabytes() -> float:
     done = subprocess.run([sys.executable, "-c", _BARE], cwd=BASE_DIR, stdout=subprocess.PIPE, check=True, text=True)
-    return int(done.stdout) / 2**20
+    return int(done.stdout) / 1e6
 
 
 if __name__ == "__main__":

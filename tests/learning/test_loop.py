@@ -1,5 +1,6 @@
 """The training loop on a narrow network: it learns, stops, resumes, and freezes what it should."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def test_no_epoch_begins_when_the_time_is_over_and_the_best_is_kept(images: Labe
     assert torch.equal(weights(network), seen[history.best.epoch])
 
 
-def test_the_first_epoch_has_time(images: LabelledImages, tmp_path: Path) -> None:
+def test_the_first_epoch_has_time_and_final_ones_need_some(images: LabelledImages, tmp_path: Path) -> None:
     task = small_task(images, epochs=3, final_epochs=2)
     history = train(
         narrow_network(),
@@ -86,7 +87,7 @@ def test_the_first_epoch_has_time(images: LabelledImages, tmp_path: Path) -> Non
         hooks=Hooks(has_time=lambda: False),
         environment=FLOAT32,
     )
-    assert [each.val_loss is None for each in history.epochs] == [False, True]
+    assert [each.val_loss is None for each in history.epochs] == [False]
 
 
 def test_the_network_ends_with_the_weights_of_its_best_epoch(images: LabelledImages, tmp_path: Path) -> None:
@@ -323,6 +324,21 @@ def test_a_loss_beyond_all_numbers_ends_it_with_advice(images: LabelledImages, t
     task = small_task(images, learning_rate=10.0, gradient_clip=1e6, epochs=20, patience=20, schedule="constant")
     with pytest.raises(TrainingDiverged, match="lower learning rate"):
         train(narrow_network(), task=task, folder=tmp_path, environment=FLOAT32)
+
+
+def test_no_epoch_is_kept_whose_validation_loss_is_no_number(images: LabelledImages, tmp_path: Path) -> None:
+    # One step an epoch: what it does to the network is seen by validation first.
+    choices = {"learning_rate": 10.0, "gradient_clip": 1e6, "batch_size": 20, "schedule": "constant"}
+    seen: list[float | None] = []
+    with pytest.raises(TrainingDiverged):
+        train(
+            narrow_network(),
+            task=small_task(images, epochs=20, patience=20, **choices),
+            folder=tmp_path,
+            hooks=Hooks(on_epoch=lambda result: seen.append(result.val_loss)),
+            environment=FLOAT32,
+        )
+    assert all(loss is not None and math.isfinite(loss) for loss in seen)
 
 
 def test_the_rate_rises_and_falls_over_the_whole_run(images: LabelledImages, tmp_path: Path) -> None:

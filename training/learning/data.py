@@ -90,7 +90,9 @@ class Inputs:
         return 0 if self._cached is None else self._cached.nbytes
 
     def batches(self, order: Sequence[np.ndarray], *, seed: int) -> Iterator[Tensor]:
-        """Yield one tensor for each array of image numbers. `seed` decides the augmentation."""
+        """Yield one tensor for each array of image numbers. `seed` decides the augmentation, image by image: it is the
+        same with other workers, on other machines, and divided between processes.
+        """
         if self._cached is not None:
             for rows in order:
                 yield self._cached[torch.from_numpy(rows)].to(self._frozen.device)
@@ -103,7 +105,7 @@ class Inputs:
         count = len(self._pictures)
         if count == 0 or self._frozen.is_empty:
             return None
-        one = self._frozen(self._pictures[0][None])
+        one = self._frozen(self._pictures[0, 0][None])
         if one.nbytes * count > limit:
             return None
         cache = torch.empty((count, *one.shape[1:]), dtype=one.dtype).to(memory_format=torch.channels_last)
@@ -114,20 +116,21 @@ class Inputs:
         return cache
 
     def _pixels(self, order: Sequence[np.ndarray], *, seed: int) -> Iterator[Tensor]:
-        """Decode and augment in other processes: each draws from a generator of its own, so that `seed` decides."""
+        """Decode and augment, in other processes where there are workers."""
         return iter(
             DataLoader(
                 self._pictures,
-                batch_sampler=[rows.tolist() for rows in order],
+                batch_sampler=[[(number, seed) for number in rows.tolist()] for rows in order],
                 num_workers=min(self._workers, len(order)),
-                generator=torch.Generator().manual_seed(seed),
+                # Nothing is drawn from it, but a loader without one draws a number from that of the network.
+                generator=torch.Generator(),
                 prefetch_factor=2 if self._workers and len(order) else None,
             )
         )
 
 
 class _Pictures(Dataset[Tensor]):
-    """uint8 RGB (size, size, 3) by number. Raises PreviewUnreadable."""
+    """uint8 RGB (size, size, 3) by number and the seed of its augmentation. Raises PreviewUnreadable."""
 
     def __init__(self, paths: Sequence[Path], *, preprocessing: Preprocessing, augmentation: nn.Module | None) -> None:
         self._paths, self._preprocessing, self._augmentation = paths, preprocessing, augmentation
@@ -135,11 +138,14 @@ class _Pictures(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, number: int) -> Tensor:
-        path = self._paths[number]
+    def __getitem__(self, key: tuple[int, int]) -> Tensor:
+        path = self._paths[key[0]]
         if self._augmentation is None:
             return torch.from_numpy(load_image(path, preprocessing=self._preprocessing))
-        changed = self._augmentation(_whole_image(path))
+        # Forked: where there are no workers, the network's own draws go on from where they were.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+            changed = self._augmentation(_whole_image(path))
         return changed.expand(3, -1, -1).permute(1, 2, 0)
 
 

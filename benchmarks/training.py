@@ -28,6 +28,7 @@ from benchmarks.report import Report, has_bf16
 from retrieval.network.architectures import ARCHITECTURES
 from retrieval.network.execution import best_device
 from retrieval.network.preprocessing import TORCHVISION
+from retrieval.network.projection import ENOUGH_IMAGES, fit_projection
 from retrieval.network.vgg import VGG, build_network, split_at_block
 from training.learning.data import LabelledImages
 from training.learning.loop import Environment, Task, train
@@ -72,12 +73,25 @@ def _add_memory(images: LabelledImages, *, folder: Path, architecture: str, repo
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
             peak = alone.submit(_peak_gb, images, folder=folder, recipe=recipe).result()
         report.add(f"peak resident memory, {name}", peak, unit="GB", at_most=TARGET_MEMORY_GB)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        peak, seconds = alone.submit(_fitting, architecture=architecture).result()
+    report.add("peak resident memory, fitting the projection", peak, unit="GB", at_most=TARGET_MEMORY_GB)
+    report.add(f"fitting the projection on {ENOUGH_IMAGES:,} images, the most", seconds, unit="s")
     report.note("Memory is that of the loop's process; what is kept of frozen blocks of many images comes on top.")
 
 
 def _peak_gb(images: LabelledImages, *, folder: Path, recipe: Recipe) -> float:
     _second_epoch(images, folder=folder, recipe=recipe)
     return peak_memory() / 1e9
+
+
+def _fitting(*, architecture: str) -> tuple[float, float]:
+    """Gigabytes and seconds, on random features and beside the network, as at the end of a run."""
+    network, rng = _network(architecture), np.random.default_rng(0)
+    features = np.abs(rng.standard_normal((ENOUGH_IMAGES, network.architecture.width), dtype=np.float32))
+    classes = np.arange(len(features)) % CLASSES
+    seconds = seconds_of(lambda: fit_projection(features, dense=network.architecture.dense_width, classes=classes))
+    return peak_memory() / 1e9, seconds
 
 
 def _add_speeds(images: LabelledImages, *, folder: Path, options: argparse.Namespace, report: Report) -> None:

@@ -16,6 +16,8 @@ from torch import Tensor
 from retrieval.network.errors import DegenerateEmbedding
 
 EMBEDDING_DIMENSION = 512
+# Directions of more images are much the same, and memory grows with the square of their number.
+ENOUGH_IMAGES = 5_000
 # A row shorter than this, where sound ones have length 1, is rounding noise and has no direction of its own.
 _SHORTEST = 1e-5
 # Directions that hold less than this share of the largest variance are rounding noise of float32 features.

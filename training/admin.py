@@ -3,7 +3,7 @@
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -43,12 +43,13 @@ class ModelVersionAdmin(ReadOnlyMixin, ModelAdmin):
     )
     list_filter = ("status", "architecture", "weights_source")
     list_select_related = ("training_run",)
+    show_full_result_count = False
     actions = ("activate",)
     exclude = ("weights", "metrics", "classes")
     readonly_fields = ("made_by", "class_names", "test_accuracy", "p_at_20", "map_at_20")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
-        return super().get_queryset(request).annotate(embedding_count=Count("embeddings"))
+        return super().get_queryset(request).with_embedding_count()  # type: ignore[attr-defined]
 
     @admin.display(description="Images indexed", ordering="embedding_count")
     def images_indexed(self, version: ModelVersion) -> int:
@@ -134,7 +135,7 @@ class TrainingRunAdmin(ReadOnlyMixin, ModelAdmin):
 
     @admin.display(description="Started by", ordering="created_by__username")
     def started_by(self, run: TrainingRun) -> str:
-        return run.created_by.get_username() if run.created_by else "a command"
+        return run.created_by.get_username() if run.created_by else "a command, or somebody who is gone"
 
 
 @admin.register(Evaluation)

@@ -68,13 +68,22 @@ def evaluation_of(version: ModelVersion, *, run: TrainingRun) -> Evaluation | No
 def comparable(
     one: ModelVersion, other: ModelVersion, *, run: TrainingRun | None = None
 ) -> Iterator[tuple[Evaluation, Evaluation]]:
-    """Finished evaluations of both on the same images, the newest pair of each run, or of one; newest run first."""
+    """Finished evaluations of both on the same images, the newest pair of each run, or of one; newest run first.
+
+    The same are as many of the run, and as many that could be read: a preview may have been missing for a time.
+    """
     finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False).order_by("run_id", "pk")
     finished = (finished.filter(run=run) if run else finished).select_related("model_version", "run")
-    theirs = {(each.run_id, each.image_count): each for each in finished.filter(model_version=other)}
-    ours = {(each.run_id, each.image_count): each for each in finished.filter(model_version=one)}
-    newest = {run: (each, theirs[run, count]) for (run, count), each in ours.items() if (run, count) in theirs}
+    theirs = {_judged_on(each): each for each in finished.filter(model_version=other)}
+    pairs = ((each, theirs.get(_judged_on(each))) for each in finished.filter(model_version=one))
+    newest = {each.run_id: (each, their) for each, their in pairs if their}
     yield from reversed(newest.values())
+
+
+def _judged_on(evaluation: Evaluation) -> tuple[int | None, ...]:
+    """What evaluations on the same images have in common."""
+    report = evaluation.report
+    return evaluation.run_id, evaluation.image_count, report["queries"], report["gallery"]
 
 
 def from_elsewhere(version: ModelVersion) -> list[Evaluation]:

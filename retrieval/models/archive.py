@@ -40,6 +40,10 @@ class DatasetQuerySet(models.QuerySet):
             newest=Subquery(images.values("dataset").annotate(value=Max("created_at")).values("value")),
         )
 
+    def with_total(self) -> Self:
+        """Annotate total: images, shown or not."""
+        return self.annotate(total=_scalar(MedicalImage.objects.filter(dataset=OuterRef("pk")).order_by(), Count("pk")))
+
     def synthetic_share(self) -> str:
         """Whether "all", "some" or "none" of the datasets that hold images are synthetic demo data."""
         kinds = set(

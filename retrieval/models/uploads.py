@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, Sum
+from django.db.models import Sum
 from django.utils import timezone
 
 from retrieval.models.archive import Dataset
@@ -16,9 +16,8 @@ ACTIVE = timedelta(minutes=10)
 
 class UploadQuerySet(models.QuerySet["Upload"]):
     def open(self) -> "UploadQuerySet":
-        """Unfinished ones with files, each with its `file_count` and `received` bytes. A page alone sends none."""
-        counted = self.filter(finished_at=None).annotate(file_count=Count("files"), received=Sum("files__received"))
-        return counted.filter(file_count__gt=0)
+        """Unfinished ones with files, each with the `received` bytes of these. A page alone sends none."""
+        return self.filter(finished_at=None, file_count__gt=0).annotate(received=Sum("files__received"))
 
     def active(self) -> "UploadQuerySet":
         """Those of the open ones that something came into within the last minutes."""
@@ -34,6 +33,9 @@ class Upload(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+    # Kept here, since to count the rows for each file that comes takes longer with each.
+    file_count = models.PositiveIntegerField(default=0, editable=False)
+    size = models.PositiveBigIntegerField(default=0, editable=False, help_text="Bytes of all files, here or to come.")
     note = models.TextField(blank=True, help_text="What of it was not imported and why, in words for people.")
 
     objects = UploadQuerySet.as_manager()

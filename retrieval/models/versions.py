@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
-from django.db.models import Max, Q
+from django.db.models import Count, Max, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from pgvector.django import CosineDistance, HalfVectorField
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
 
     def retired(self) -> Self:
         return self.filter(status=ModelVersion.Status.RETIRED)
+
+    def with_embedding_count(self) -> Self:
+        """Annotate embedding_count, by the index of versions alone: a join would read each embedding."""
+        counted = Embedding.objects.filter(model_version=OuterRef("pk")).values("model_version")
+        counts = counted.annotate(count=Count("*")).values("count")
+        return self.annotate(embedding_count=Coalesce(Subquery(counts), 0))
 
     def next_number(self) -> int:
         return (self.aggregate(last=Max("number"))["last"] or 0) + 1

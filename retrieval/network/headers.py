@@ -53,8 +53,8 @@ def _safetensors_shapes(path: Path) -> list[tuple[int, ...]]:
         # The tensors follow the header without a gap, to the end of the file.
         if tensors and path.stat().st_size != _LENGTH_BYTES + length + max(each["data_offsets"][1] for each in tensors):
             raise ValueError(length)
-        return [tuple(each["shape"]) for each in tensors]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        return [tuple(int(side) for side in each["shape"]) for each in tensors]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError) as error:
         raise WeightsRefused(f"{path.name} is not a complete safetensors file.") from error
 
 

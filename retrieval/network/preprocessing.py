@@ -52,7 +52,7 @@ class Preprocessing:
         try:
             fields = dict(values) | {name: tuple(float(value) for value in values[name]) for name in ("mean", "std")}
             return cls(**fields | {"scale": float(values["scale"])})
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             raise ValueError(f"Not a usable preprocessing: {values}.") from error
 
 

@@ -1,5 +1,6 @@
 """The weights that a network starts from: none, VGG16's from ImageNet, or those of a file, complete or in part."""
 
+import errno
 import hashlib
 import re
 import urllib.error
@@ -35,6 +36,8 @@ _CONNECT_SECONDS = 15.0
 _KEY = re.compile(r"(?:.*\.)?((?:features|classifier)\.\d+)\.(weight|bias)")
 # `vgg16().features` saved on its own.
 _BARE_KEY = re.compile(r"(\d+)\.(weight|bias)")
+# Of others torch does not know all that is asked of weights: eight bits can't be compared, to begin with.
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,8 @@ def initial_weights(network: VGG, *, source: Source) -> LoadReport:
 
     "none" leaves it as it was built. "imagenet" is torchvision's VGG16_Weights.IMAGENET1K_V1, from PyTorch's cache or
     downloaded into it. Raises WeightsUnavailable when that fails, WeightsRefused for a file that is damaged, has
-    values that are not finite, or in which nothing fits the network; the network is then unchanged.
+    values that are not finite or no plain floating-point numbers, or in which nothing fits the network; the network is
+    then unchanged.
     """
     if source == "none":
         return LoadReport(missing=list(network.state_dict()), identity=_identity_parameters(network))
@@ -151,11 +155,17 @@ def _identity_parameters(network: VGG) -> list[str]:
 
 
 def _fits(tensor: Tensor, parameter: Tensor) -> bool:
-    return tensor.shape == parameter.shape
+    # A nested tensor has no shape to ask for.
+    return not tensor.is_nested and tensor.shape == parameter.shape
 
 
 def _check_values(name: str, tensor: Tensor) -> None:
-    if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.dtype not in _FLOATS:
+        raise WeightsRefused(
+            f"The tensor {name} is of a kind that cannot be used as weights: save it with all its values, as "
+            "floating-point numbers of 16, 32 or 64 bits."
+        )
+    if not torch.isfinite(tensor).all():
         raise WeightsRefused(f"The tensor {name} holds values that are not finite numbers.")
 
 
@@ -173,13 +183,18 @@ def _imagenet_file() -> Path:
 
 
 def _download(url: str, *, path: Path, checksum: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         # torch.hub waits for ever where a firewall swallows packets: ask for the first byte within a limit.
         with urllib.request.urlopen(url, timeout=_CONNECT_SECONDS) as reply:  # noqa: S310  a constant address
             reply.read(1)
         torch.hub.download_url_to_file(url, str(path), hash_prefix=checksum, progress=False)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise WeightsUnavailable(
+                f"The disk is full: the ImageNet weights could not be stored in {path.parent}. Free some space, then "
+                "try again."
+            ) from error
         raise WeightsUnavailable(
             f"The ImageNet weights could not be downloaded. Fetch {url} elsewhere and put it at {path}, "
             'or start from a weights file of your own, or without weights ("none").'

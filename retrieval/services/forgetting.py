@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Q
@@ -38,6 +39,13 @@ def remove_files_with_row(instance: Query, **signal: object) -> None:  # noqa: A
     """However the row goes: mostly with its person, whom an administrator deletes."""
     for name in filter(None, (instance.upload.name, instance.preview.name)):
         transaction.on_commit(partial(default_storage.delete, name))
+
+
+@transaction.atomic
+def delete_person(person: User) -> None:
+    """With all that they asked. Deleted by itself, a person would have each search read with its vector."""
+    person.queries.only("upload", "preview").delete()
+    person.delete()
 
 
 def remove_forgotten_uploads(folder: str) -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from django.db import IntegrityError
+
 from retrieval.imaging import MANIFEST, ArchiveLimits, FileRefused, ManifestRefused, open_source
 from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus
 from retrieval.services import jobs
@@ -36,10 +38,22 @@ WAITS = (
 STILL_WRITTEN = (
     "{name} is still being written, or its time is still to come: the manifest, and all that lies beside it, waits."
 )
+GONE = "The dataset that this folder feeds was deleted. What is not imported yet stays below `importing` of the folder."
 IS_IN_DONE = "It could not be moved here and is in `{done}`."
 _PATIENCE_SECONDS = 60
 # Loose files of one batch: an import finds out within minutes what became of them.
 _MOST_LOOSE = 1000
+
+
+class DatasetGone(Exception):
+    """Nothing can be imported any more; the message is for people."""
+
+    def __init__(self) -> None:
+        super().__init__(GONE)
+
+
+def was_watched(root: Path) -> bool:
+    return any((root / name).is_dir() for name in (IMPORTING, DONE, REFUSED))
 
 
 @dataclass(kw_only=True)
@@ -67,7 +81,7 @@ class HotFolder:
             (self.root / name).mkdir(exist_ok=True)
 
     def work(self, *, progress: jobs.Progress = jobs.silent) -> Iterator[Outcome]:
-        """Import everything that lies there complete, what was interrupted first. Raises JobFailed."""
+        """Import everything that lies there complete, what was interrupted first. Raises JobFailed, DatasetGone."""
         self._put_reasons()
         self._take_settled()
         for batch in sorted(path for path in (self.root / IMPORTING).iterdir() if path.name != _GATHERED):
@@ -194,11 +208,14 @@ class HotFolder:
         return Outcome(batch=batch.name, accepted=job.accepted, duplicates=job.duplicates, refused=refused)
 
     def _job(self, source: Path) -> ImportJob:
-        """The last job of this batch, or a new one where there is none or it failed."""
+        """The last job of this batch, or a new one where there is none or it failed. Raises DatasetGone."""
         last = ImportJob.objects.filter(source_path=str(source)).order_by("pk").last()
-        if last is None or last.status == JobStatus.FAILED:
+        if last and last.status != JobStatus.FAILED:
+            return last
+        try:
             return ImportJob.objects.create(dataset=self.dataset, source_path=str(source))
-        return last
+        except IntegrityError as error:
+            raise DatasetGone from error
 
     def _move(self, batch: Path, *, refused: dict[str, str]) -> None:
         """The refused files with their reasons to one side, the rest to the other."""

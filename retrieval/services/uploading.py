@@ -15,7 +15,7 @@ from typing import Protocol
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.db.models import Q, Sum
+from django.db.models import F, Q
 from django.http import UnreadablePostError
 from django.utils import timezone
 
@@ -87,18 +87,17 @@ def add_file(upload: Upload, *, path: str, size: int) -> UploadedFile:
     """Make room for a file. Raises UploadRefused, OSError for a full disk, DoesNotExist for a deleted upload."""
     clean = _clean_path(path)
     with transaction.atomic():
-        # One at a time, so that the sum holds.
+        # One at a time, so that the limits hold.
         Upload.objects.select_for_update().get(pk=upload.pk)
         upload.refresh_from_db()
         refuse_over(upload)
-        taken = upload.files.aggregate(bytes=Sum("size"))["bytes"] or 0
-        if taken + size > settings.UPLOAD_MAX_BYTES:
+        if upload.size + size > settings.UPLOAD_MAX_BYTES:
             raise UploadRefused(
                 f"An upload has at most {settings.UPLOAD_MAX_BYTES / 2**30:,.0f} GB: send the rest in another one."
             )
-        if upload.files.count() >= _LIMITS.members:
+        if upload.file_count >= _LIMITS.members:
             raise UploadRefused(TOO_MANY)
-        upload.save(update_fields=["changed_at"])
+        _count(upload.pk, files=1, size=size)
         try:
             with transaction.atomic():
                 file = UploadedFile.objects.create(upload=upload, path=clean, size=size)
@@ -106,6 +105,13 @@ def add_file(upload: Upload, *, path: str, size: int) -> UploadedFile:
             raise UploadRefused(TWICE) from error
         _make_room(file)
     return file
+
+
+def _count(upload_pk: int, *, files: int, size: int) -> None:
+    """What came or went; for the transaction in which it does."""
+    Upload.objects.filter(pk=upload_pk).update(
+        file_count=F("file_count") + files, size=F("size") + size, changed_at=timezone.now()
+    )
 
 
 def _clean_path(path: str) -> str:
@@ -175,7 +181,7 @@ def remove_file(file: UploadedFile) -> None:
     # First what the import would find: were the row gone before it, nobody would remove it.
     path_of(file).unlink(missing_ok=True)
     file.delete()
-    Upload.objects.filter(pk=file.upload_id).update(changed_at=timezone.now())
+    _count(file.upload_id, files=-1, size=-file.size)
 
 
 def finish_upload(upload: Upload) -> list[ImportJob]:

@@ -21,6 +21,7 @@ from retrieval.models import Embedding, IndexBatch, JobStatus, MedicalImage, Mod
 from retrieval.network.errors import WeightsRefused
 from retrieval.services.jobs import JobFailed
 from retrieval.services.naming import keyed_hash
+from retrieval.services.sampling import sample
 from retrieval.storage import NO_SPACE, work_folder
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ class NothingToRollBackTo(VersionRefused):
 class SwitchedMeanwhile(VersionRefused):
     def __init__(self) -> None:
         super().__init__(
-            "Somebody else has just changed the model versions, and nothing was rolled back. See which one is active "
-            "now, then decide again."
+            "Somebody else has just changed the model versions, and nothing was switched. See which one is active now, "
+            "then decide again."
         )
 
 
@@ -163,8 +164,12 @@ def create_model_version(
 
 
 def _sample_features(embedder: Embedder) -> np.ndarray:
-    """L2-normalised features, float32 (n, width), of up to PROJECTION_SAMPLE images spread over the archive."""
-    images = MedicalImage.objects.shown().order_by("?")[:PROJECTION_SAMPLE]
+    """L2-normalised features, float32 (n, width), of up to PROJECTION_SAMPLE images spread over the archive.
+
+    The same archive gives the same ones, so that the seed decides the version.
+    """
+    pks = list(MedicalImage.objects.shown().order_by("pk").values_list("pk", flat=True))
+    images = MedicalImage.objects.filter(pk__in=sample(pks, most=PROJECTION_SAMPLE)).order_by("pk")
     return embedder.normalised_features([Path(image.preview.path) for image in images])
 
 
@@ -230,15 +235,19 @@ def _add_version(**fields: object) -> ModelVersion:
     return ModelVersion.objects.create(number=ModelVersion.objects.next_number(), **fields)
 
 
-def activate_model_version(version: ModelVersion) -> ModelVersion | None:
+def activate_model_version(version: ModelVersion, *, agreed: str | None = None) -> ModelVersion | None:
     """Switch to `version` in one step and return the one before.
 
     Raises VersionRefused when it is retired or its weights file is not what was stored, and ModelVersion.DoesNotExist
-    when it was deleted meanwhile: the one before stays active then.
+    when it was deleted meanwhile: the one before stays active then. `agreed` is the number of the active version, as
+    somebody was shown it who was told what speaks against the switch: with another by now it raises SwitchedMeanwhile.
     """
     _check_weights(version)
     with transaction.atomic():
-        return _switch(_locked_versions(), to=version)
+        rows = _locked_versions()
+        if agreed not in (None, _active_number(rows)):
+            raise SwitchedMeanwhile
+        return _switch(rows, to=version)
 
 
 def version_to_roll_back_to() -> ModelVersion | None:
@@ -257,16 +266,15 @@ def roll_back(*, agreed: tuple[str, str] | None = None) -> ModelVersion:
     _check_weights(version)
     with transaction.atomic():
         rows = _locked_versions()
-        if version_to_roll_back_to() != version or (agreed and agreed != _numbers(rows, to=version)):
+        if version_to_roll_back_to() != version or (agreed and agreed != (_active_number(rows), str(version.number))):
             raise SwitchedMeanwhile
         _switch(rows, to=version)
     version.refresh_from_db()
     return version
 
 
-def _numbers(rows: dict[int, ModelVersion], *, to: ModelVersion) -> tuple[str, str]:
-    active = next((str(row.number) for row in rows.values() if row.status == ModelVersion.Status.ACTIVE), "")
-    return active, str(to.number)
+def _active_number(rows: dict[int, ModelVersion]) -> str:
+    return next((str(row.number) for row in rows.values() if row.status == ModelVersion.Status.ACTIVE), "")
 
 
 def _check_weights(version: ModelVersion) -> None:

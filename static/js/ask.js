@@ -6,6 +6,7 @@
   const picture = document.getElementById("ask-picture");
   const fileName = document.getElementById("ask-file");
   const state = document.getElementById("ask-state");
+  const said = document.getElementById("ask-said");
   const progress = document.getElementById("ask-progress");
   const error = document.getElementById("ask-error");
   // What a browser can show itself; TIFF and DICOM wait for the server.
@@ -13,6 +14,11 @@
   const RETRY_SECONDS = 5;
   let address = "";
   let timer = 0;
+
+  const say = (words) => {
+    state.textContent = words;
+    if (said.textContent !== words) said.textContent = words;
+  };
 
   const forget = () => {
     if (address) URL.revokeObjectURL(address);
@@ -23,7 +29,11 @@
     progress.hidden = true;
   };
 
+  // What is still on its way is not what the person waits for any more.
+  const stop = () => htmx.trigger(form, "htmx:abort");
+
   const refuse = (text) => {
+    stop();
     forget();
     input.value = "";
     error.textContent = text;
@@ -35,7 +45,7 @@
     error.hidden = true;
     form.classList.add("is-busy");
     fileName.textContent = file.name;
-    state.textContent = "Sending …";
+    say("Sending …");
     if (SHOWN.includes(file.type)) {
       address = URL.createObjectURL(file);
       picture.src = address;
@@ -46,6 +56,7 @@
   const ask = () => {
     const file = input.files[0];
     if (!file) return;
+    stop();
     if (file.size === 0) return refuse(form.dataset.empty);
     if (file.size > Number(form.dataset.maxBytes)) return refuse(form.dataset.tooLarge);
     clearTimeout(timer);
@@ -93,13 +104,14 @@
     progress.hidden = false;
     progress.max = total;
     progress.value = loaded;
-    state.textContent = loaded < total ? `Sending … ${Math.floor((100 * loaded) / total)} %` : "Searching …";
+    say(loaded < total ? "Sending …" : "Searching …");
+    if (loaded < total) state.textContent += ` ${Math.floor((100 * loaded) / total)} %`;
   });
-  form.addEventListener("htmx:beforeRequest", () => { state.textContent = "Searching …"; });
+  form.addEventListener("htmx:beforeRequest", () => say("Searching …"));
   // The site is away for a moment: the image stays here and is sent again.
   const wait = (why) => {
     progress.hidden = true;
-    state.textContent = `${why} Your image is kept on this page and is sent again every ${RETRY_SECONDS} seconds.`;
+    say(`${why} Your image is kept on this page and is sent again every ${RETRY_SECONDS} seconds.`);
     clearTimeout(timer);
     timer = setTimeout(sendAgain, 1000 * RETRY_SECONDS);
   };

@@ -9,7 +9,10 @@
     // The theme of the administration would write the file's name into a field that there is not: it passes these over.
     input.hasChangeListener = true;
     input.addEventListener("change", () => {
-      choose([...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
+      const files = [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
+      // So that the same file, mended meanwhile, is a change again.
+      input.value = "";
+      if (!drop.inert) choose(files);
     });
   });
 
@@ -39,18 +42,25 @@
       return [];
     }
   };
+  // Until a folder is walked through, nothing else is taken: what was dropped first would be forgotten.
+  const setReading = (is) => {
+    drop.inert = document.getElementById("upload-choice").inert = is;
+    if (is) form.dispatchEvent(new Event("reading"));
+  };
   document.addEventListener("dragover", (event) => event.preventDefault());
   drop.addEventListener("dragenter", () => drop.classList.add("is-over"));
   drop.addEventListener("dragleave", () => drop.classList.remove("is-over"));
   document.addEventListener("drop", async (event) => {
     event.preventDefault();
     drop.classList.remove("is-over");
-    if (drop.hidden) return;
+    if (drop.hidden || drop.inert) return;
     // The list is empty after the first wait.
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
     const found = [];
     const unread = [];
+    setReading(true);
     for (const entry of entries) found.push(...await filesOf(entry, unread));
+    setReading(false);
     choose(found, unread);
   });
 }

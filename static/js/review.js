@@ -19,12 +19,23 @@
     document.getElementById("tick-all").textContent =
       ticked === cards.length ? "Untick all on this page" : "Tick all on this page";
   };
+  const isInView = (card) => {
+    const { top, bottom } = card.getBoundingClientRect();
+    const middle = (top + bottom) / 2;
+    return middle > 0 && middle < window.innerHeight;
+  };
+  // A letter decides about what is looked at and has the focus. Otherwise it leads to what is looked at, and no more.
+  const decide = (act) => {
+    const seen = [current, ...cards.keys()].find((index) => isInView(cards[index]));
+    if (seen === current && cards[current].contains(document.activeElement)) act(cards[current]);
+    else go(seen ?? current);
+  };
   const keys = {
     j: () => go(current + 1),
     k: () => go(current - 1),
-    r: () => cards[current].querySelector("button[name=release]").click(),
-    x: () => cards[current].querySelector("button[name=exclude]").click(),
-    t: () => tick(cards[current]).click(),
+    r: () => decide((card) => card.querySelector("button[name=release]").click()),
+    x: () => decide((card) => card.querySelector("button[name=exclude]").click()),
+    t: () => decide((card) => tick(card).click()),
   };
 
   if (form) {

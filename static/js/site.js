@@ -41,6 +41,14 @@
     if (place && place.textContent !== words) place.textContent = words;
   });
 
+  // What comes anew stays scrolled sideways as it was.
+  const tables = () => [...document.querySelectorAll(".table-scroll")];
+  let scrolled = [];
+  document.addEventListener("htmx:beforeSwap", () => { scrolled = tables().map((table) => table.scrollLeft); });
+  document.addEventListener("htmx:afterSwap", () => {
+    tables().forEach((table, index) => { table.scrollLeft = scrolled[index] ?? 0; });
+  });
+
   // A reader who waits hears that the page could not go on by itself.
   const say = (text) => {
     const place = document.getElementById("connection");
@@ -53,10 +61,11 @@
   document.addEventListener("htmx:responseError", (event) => {
     if (event.detail.xhr.status >= 500) sayAway();
   });
+  // Comes after every answer, also after one that reports an error.
   document.addEventListener("htmx:afterOnLoad", (event) => {
-    say("");
-    // The session has ended: the answer is the login page, which belongs into the window and not into a part of it.
     const { xhr } = event.detail;
+    if (xhr.status < 500) say("");
+    // The session has ended: the answer is the login page, which belongs into the window and not into a part of it.
     if (xhr.responseURL && new URL(xhr.responseURL).pathname === document.body.dataset.login) location.reload();
   });
 }

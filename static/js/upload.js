@@ -10,6 +10,7 @@
   const FAULTS = 10;
   const SILENCE_SECONDS = 30;
   const LOOK_AGAIN = 3000;
+  const MOST_SELDOM = 60000;
   // Path: why it could not be sent.
   const refusals = new Map();
   let chosen = [];
@@ -54,12 +55,21 @@
     return rate > 0 && seconds > 2 ? `, ${size(rate)}/s, ${time((total.bytes - bytes) / rate)} left` : "";
   };
 
+  // What is said already is not said again: it is read out loud.
+  const say = (words, news = words) => {
+    at("state").textContent = words;
+    if (at("said").textContent !== news) at("said").textContent = news;
+  };
+
   const show = () => {
     const all = total.files.toLocaleString("en");
-    if (isPaused) { at("state").textContent = `Paused after ${count(sent.files, "file")} of ${all}.`; return; }
+    if (isPaused) return say(`Paused after ${count(sent.files, "file")} of ${all}.`);
     const bytes = bytesSent();
     at("bar").value = total.bytes ? bytes / total.bytes : 0;
-    at("state").textContent = `${sent.files.toLocaleString("en")} of ${count(total.files, "file")}, ${size(bytes)} of ${size(total.bytes)}${pace(bytes)}`;
+    say(
+      `${sent.files.toLocaleString("en")} of ${count(total.files, "file")}, ${size(bytes)} of ${size(total.bytes)}${pace(bytes)}`,
+      isAway ? away() : "Sending …",
+    );
   };
 
   const setAway = (is) => {
@@ -81,7 +91,7 @@
     if (lines.length > 20) list.appendChild(document.createElement("li")).append(`and ${count(lines.length - 20, "more file")}`);
     const head = document.createElement("p");
     head.append(title);
-    // What is said already is not said again: it is read out loud.
+    // Here too, what is said already is not said again.
     if (at("error").textContent !== head.textContent + list.textContent) at("error").replaceChildren(head, list);
     at("error").hidden = false;
   };
@@ -202,7 +212,7 @@
         isLocked = answer.status === 423;
         if (answer.status < 502 && !isLocked) return answer;
       } catch { /* no connection */ }
-      at("state").textContent = isLocked ? "A piece of this file is being sent: waiting for its end …" : away();
+      say(isLocked ? "A piece of this file is being sent: waiting for its end …" : away());
       await new Promise((resolve) => { setTimeout(resolve, LOOK_AGAIN); });
     }
   };
@@ -249,7 +259,7 @@
   };
 
   const finish = async () => {
-    at("state").textContent = "Everything is here. Starting the import …";
+    say("Everything is here. Starting the import …");
     at("pause").hidden = true;
     const answer = await ask(form.dataset.finish, "POST");
     if (answer.status === 400) return settle();
@@ -259,7 +269,7 @@
   };
 
   // Something is not here: the person decides. Another window may be sending it, so this one looks again.
-  const settle = async () => {
+  const settle = async (pause = LOOK_AGAIN) => {
     isBusy = false;
     const mine = round;
     const here = await known();
@@ -270,15 +280,15 @@
       if (received === length) complete += 1;
       else if (!missing.has(path)) missing.set(path, "only a part of it is here. Another window may be sending it; otherwise choose it again.");
     }
-    const words = `${complete ? count(complete, "file") : "Nothing"} of this upload ${complete > 1 ? "are" : "is"} here completely.`;
-    if (at("state").textContent !== words) at("state").textContent = words;
+    say(`${complete ? count(complete, "file") : "Nothing"} of this upload ${complete > 1 ? "are" : "is"} here completely.`);
     if (missing.size) complain(`${count(missing.size, "file")} ${missing.size > 1 ? "are" : "is"} not here:`, [...missing].map((each) => each.join(": ")));
     else at("error").hidden = true;
     at("without").textContent = `Import ${complete === 1 ? "the one that is" : `the ${complete.toLocaleString("en")} that are`} here`;
     at("without").hidden = !complete;
     at("bar").hidden = at("pause").hidden = true;
     at("choice").hidden = at("drop").hidden = false;
-    settling = setTimeout(settle, LOOK_AGAIN);
+    // Ever more seldom: the answer has a line for each file, and nobody may come back for days.
+    settling = setTimeout(settle, pause, Math.min(2 * pause, MOST_SELDOM));
   };
 
   // As at first, or to go on: only what is missing is sent.
@@ -324,6 +334,7 @@
     next();
   };
 
+  form.addEventListener("reading", () => tell("Reading the folder …"));
   form.addEventListener("chosen", (event) => { unread = event.detail.unread; begin(event.detail.files); });
   at("pause").addEventListener("click", () => (isPaused ? begin(chosen) : halt()));
   at("again").addEventListener("click", () => begin(chosen));

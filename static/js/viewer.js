@@ -2,6 +2,7 @@
 "use strict";
 {
   const viewer = document.getElementById("viewer");
+  const heading = document.querySelector("h1");
   const picture = viewer.querySelector("img");
   const slider = viewer.querySelector("input");
   const position = viewer.querySelector("output");
@@ -56,7 +57,9 @@
     slices[index].setAttribute("aria-current", "true");
     picture.src = preview(index);
     position.textContent = `${index + 1} of ${slices.length}`;
-    picture.alt = `${viewer.dataset.title} ${position.textContent}`;
+    heading.textContent = dataset.label;
+    document.title = `${dataset.label} · ${viewer.dataset.site}`;
+    picture.alt = `${dataset.label}, ${viewer.dataset.part} ${position.textContent}`;
     link(links.prev, index - 1);
     link(links.next, index + 1);
     imageLink.href = dataset.image;

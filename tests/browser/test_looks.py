@@ -11,6 +11,8 @@ from tests.live_site import LiveSite
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
+LONG_NAME = "CBIS-DDSM_Mammography_Curated_Breast_Imaging_Subset_2024_"
+LONG_LABEL = "Squamous_cell_carcinoma_of_the_lung_stage_III_B"
 
 
 def _addresses(page: Page, picture: Path) -> list[str]:
@@ -34,6 +36,12 @@ def test_no_page_fails_the_accessibility_rules(open_page: OpenPage, picture: Pat
         page.goto(address)
         found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]})
         assert found.violations_count == 0, f"{address}\n{found.generate_report()}"
+    page.goto("/")
+    page.route("**/", lambda route: None if route.request.method == "POST" else route.continue_())
+    page.set_input_files("input[name=image]", picture)
+    expect(page.locator("#ask-state")).to_be_visible()
+    found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]})
+    assert found.violations_count == 0, found.generate_report()
 
 
 def test_a_phone_scrolls_in_one_direction(open_page: OpenPage, picture: Path) -> None:
@@ -41,6 +49,33 @@ def test_a_phone_scrolls_in_one_direction(open_page: OpenPage, picture: Path) ->
     for address in _addresses(page, picture):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
+
+
+def test_long_names_do_not_push_a_page_sideways(site: LiveSite, open_page: OpenPage) -> None:
+    short, long = ("DICOM samples", "dicom_ct_series"), (LONG_NAME, LONG_LABEL)
+    _rename(site, before=short, after=long)
+    try:
+        page = open_page("admin", width=390, height=844)
+        [image] = site.query("SELECT dataset_id, uuid FROM retrieval_medicalimage WHERE label = %s", (LONG_LABEL,))[:1]
+        dataset, review = f"/datasets/{image[0]}/", f"/review/?dataset={image[0]}"
+        of_dataset = [dataset, f"{dataset}?label={LONG_LABEL}", f"{dataset}quality/", f"{dataset}delete/"]
+        for address in (*of_dataset, review, f"/images/{image[1]}/", f"/series/{image[1]}/", "/training/start/"):
+            page.goto(address)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
+    finally:
+        _rename(site, before=long, after=short)
+
+
+def _rename(site: LiveSite, *, before: tuple[str, str], after: tuple[str, str]) -> None:
+    """Of a dataset its name, and of images in it their label."""
+    site.query("UPDATE retrieval_dataset SET name = %s WHERE name = %s", (after[0], before[0]))
+    site.query("UPDATE retrieval_medicalimage SET label = %s WHERE label = %s", (after[1], before[1]))
+
+
+def test_the_way_to_the_password_is_open_on_a_small_phone(site: LiveSite, open_page: OpenPage) -> None:
+    page = open_page("clinician", width=360, height=640)
+    expect(page.get_by_role("link", name=site.logins["clinician"]["username"])).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(open_page: OpenPage) -> None:

@@ -19,6 +19,12 @@ CHANGES = """SELECT c.old, c.new, u.username FROM retrieval_imagechange c JOIN a
 JOIN retrieval_medicalimage i ON i.id = c.image_id JOIN retrieval_dataset d ON d.id = i.dataset_id
 WHERE d.name = 'Doubtful' ORDER BY c.id"""
 
+# As a worker that has just begun leaves it.
+AGAIN = """INSERT INTO retrieval_qualitycheck
+(status, attempts, queued_at, lease_expires_at, cancel_requested, reason, done, images, compared, dataset_id)
+SELECT 'running', 1, now(), now() + interval '1 day', false, '', 0, 0, 0, id
+FROM retrieval_dataset WHERE name = 'Doubtful'"""
+
 
 @pytest.fixture
 def doubtful(site: LiveSite, tmp_path: Path) -> None:
@@ -36,6 +42,17 @@ def assert_accessible(page: Page) -> None:
     assert found.violations_count == 0, found.generate_report()
 
 
+def _expect_the_tick_survives_the_next_check(site: LiveSite, page: Page) -> None:
+    site.query(AGAIN)
+    page.reload()
+    expect(page.locator("#quality-state")).to_contain_text("Reading the embeddings.")
+    page.get_by_role("checkbox").nth(1).check()
+    # It ends without findings of its own: those that are listed stay.
+    site.query("UPDATE retrieval_qualitycheck SET status = 'cancelled', finished_at = now() WHERE status = 'running'")
+    expect(page.get_by_role("alert")).to_contain_text("The check is finished.", timeout=15_000)
+    expect(page.locator("#ticked")).to_have_text("1 selected")
+
+
 def test_a_copy_is_found_excluded_and_brought_back(site: LiveSite, open_page: OpenPage, doubtful: None) -> None:
     page = open_page("staff")
     page.goto("/datasets/?q=Doubtful")
@@ -50,6 +67,10 @@ def test_a_copy_is_found_excluded_and_brought_back(site: LiveSite, open_page: Op
     page.get_by_role("checkbox").nth(1).focus()
     page.keyboard.press("Space")
     expect(page.locator("#ticked")).to_have_text("1 selected")
+    page.get_by_role("button", name="Relabel selected").click()
+    message = page.locator("#label").evaluate("label => label.validationMessage")
+    assert message == "Type the label that the ticked images shall have."
+    _expect_the_tick_survives_the_next_check(site, page)
     page.get_by_role("button", name="Exclude selected").press("Enter")
     expect(page.get_by_role("main")).to_contain_text("1 image is excluded")
     assert site.query(STANDINGS) == [("excluded", 1), ("shown", 12)]

@@ -95,6 +95,23 @@ def test_by_keyboard_to_what_clinicians_see(open_page: OpenPage, site: LiveSite,
     expect(reader.get_by_text("3 of them can be found")).to_be_visible()
 
 
+def test_a_letter_decides_about_nothing_that_is_not_looked_at(open_page: OpenPage, site: LiveSite, ward: int) -> None:
+    # One image beside no other.
+    page = open_page("staff", width=900)
+    page.goto(f"/review/?dataset={ward}")
+    cards = page.locator(".review-card")
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.keyboard.press("r")
+    expect(cards.last).to_be_focused()
+    page.evaluate("scrollTo(0, 0)")
+    page.keyboard.press("x")
+    expect(cards.first).to_be_focused()
+    assert [row[0] for row in site.query(STANDINGS, (ward,))] == ["held"] * 5
+    page.keyboard.press("x")
+    expect(page.locator("#decided")).to_contain_text("1 image is taken out of the archive")
+    assert [row[0] for row in site.query(STANDINGS, (ward,))] == ["excluded"] + ["held"] * 4
+
+
 def test_enter_in_the_note_decides_nothing(open_page: OpenPage, site: LiveSite, ward: int) -> None:
     page = open_page("staff")
     page.goto(f"/review/?dataset={ward}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from pydicom.data import get_testdata_file
 
 from tests.browser.conftest import expect_picture
@@ -74,6 +74,28 @@ def test_the_image_is_shown_before_it_is_answered(open_page: OpenPage, picture: 
     expect_picture(page.locator("#ask-picture"))
     expect(page.locator(".drop-state")).to_contain_text("scan.png")
     expect(page.locator(".drop-state")).to_contain_text("Searching")
+    # Read out loud, without the percents.
+    expect(page.locator("[role=status]", has_text="Searching")).to_have_text("Searching …")
+
+
+def test_another_image_takes_the_place_of_one_that_is_being_sent(
+    site: LiveSite, open_page: OpenPage, picture: Path
+) -> None:
+    page = open_page("clinician")
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if route.request.method == "POST" and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/", hold_the_first)
+    page.set_input_files("input[name=image]", picture)
+    expect(page.locator("#ask-state")).to_have_text("Searching …")
+    page.evaluate(AS_FILE_EVENT, ["paste", base64.b64encode(picture.read_bytes()).decode(), "other.png"])
+    _expect_gallery(page)
+    assert _query(site, page)[:2] == ("done", 20)
 
 
 def test_a_dicom_file_is_searched(site: LiveSite, open_page: OpenPage) -> None:

@@ -1,5 +1,6 @@
 """Walking through a series: keys, slider, wheel and links; what is said is the slice that is seen."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -99,6 +100,23 @@ def test_a_slice_that_does_not_come_is_not_claimed_to_be_seen(open_page: OpenPag
     page.keyboard.press("ArrowRight")
     _expect_slice(page, 2, uuids=uuids)
     expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_the_page_names_the_slice_that_is_seen(site: LiveSite, open_page: OpenPage, uuids: list[str]) -> None:
+    relabel = "UPDATE retrieval_medicalimage SET label = %s WHERE uuid = %s"
+    site.query(relabel, ("healthy", uuids[1]))
+    try:
+        page = open_page("clinician")
+        page.goto(f"/series/{uuids[0]}/")
+        page.keyboard.press("ArrowRight")
+        expect(page.get_by_role("heading", level=1)).to_have_text("healthy")
+        expect(page).to_have_title(re.compile("^healthy · "))
+        expect(page.locator("#viewer img")).to_have_attribute("alt", f"healthy, slice 2 of {SLICES}")
+        walked = page.title()
+        page.reload()
+        assert page.title() == walked
+    finally:
+        site.query(relabel, ("dicom_ct_series", uuids[1]))
 
 
 def test_without_scripts_there_are_links(open_page: OpenPage, uuids: list[str]) -> None:

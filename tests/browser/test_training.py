@@ -12,6 +12,7 @@ from tests.live_site import LiveSite, wait_until
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
+LONG_NAME = "CBIS-DDSM_Mammography_Curated_Breast_Imaging_Subset_2024_"
 Rows = dict[str, int]
 
 MAKE = """
@@ -79,11 +80,24 @@ def test_no_page_of_training_fails_the_accessibility_rules(open_page: OpenPage, 
         assert found.violations_count == 0, f"{address}\n{found.generate_report()}"
 
 
-def test_a_phone_scrolls_training_in_one_direction(open_page: OpenPage, rows: Rows) -> None:
+def test_a_phone_scrolls_training_in_one_direction(open_page: OpenPage, site: LiveSite, rows: Rows) -> None:
+    rename = "UPDATE retrieval_dataset SET name = %s WHERE name = %s"
+    site.query(rename, (LONG_NAME, "Synthetic phantoms"))
+    try:
+        page = open_page("staff", width=390, height=844)
+        for address in (*_addresses(rows), f"/training/evaluations/{rows['evaluation']}/?label={LONG_NAME}"):
+            page.goto(address)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
+    finally:
+        site.query(rename, ("Synthetic phantoms", LONG_NAME))
+
+
+def test_settings_are_read_on_a_phone(open_page: OpenPage, rows: Rows) -> None:
     page = open_page("staff", width=390, height=844)
-    for address in _addresses(rows):
-        page.goto(address)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, address
+    page.goto(f"/training/runs/{rows['made']}/")
+    names, values = page.locator("dl.facts dt"), page.locator("dl.facts dd")
+    widths = [each.first.evaluate("each => each.clientWidth") for each in (names, values)]
+    assert widths[1] > widths[0]
 
 
 def test_the_recipes_share_the_width_of_a_phone(open_page: OpenPage) -> None:
@@ -97,15 +111,30 @@ def test_the_recipes_share_the_width_of_a_phone(open_page: OpenPage) -> None:
     assert sum(around) - sum(after) < 2
 
 
-def test_the_keyboard_keeps_its_place_while_the_page_comes_anew(open_page: OpenPage, rows: Rows) -> None:
-    page = open_page("staff")
+def test_keyboard_and_tables_keep_their_place_while_the_page_comes_anew(open_page: OpenPage, rows: Rows) -> None:
+    page = open_page("staff", width=390, height=844)
     page.goto("/training/")
+    table = page.locator(".table-scroll").first
+    table.evaluate("table => table.scrollTo(80, 0)")
     running = page.get_by_role("link", name=f"Training run {rows['running']}")
     running.focus()
     region = page.locator("#training")
     region.evaluate("region => { region.isTheFirst = true; }")
     wait_until(lambda: region.evaluate("region => !region.isTheFirst"), seconds=15, what="the page has come anew")
     expect(running).to_be_focused()
+    assert table.evaluate("table => table.scrollLeft") == 80
+
+
+def test_a_site_that_does_not_answer_is_told_until_it_does(open_page: OpenPage, rows: Rows) -> None:
+    page = open_page("staff")
+    page.goto("/training/")
+    page.route("**/training/", lambda route: route.fulfill(status=503))
+    told = page.get_by_role("alert")
+    expect(told).to_contain_text("The site does not answer.", timeout=10_000)
+    page.unroute("**/training/")
+    # Sooner than the page would by itself.
+    page.evaluate("htmx.ajax('GET', '/training/', '#training')")
+    expect(told).to_be_hidden()
 
 
 def test_a_run_is_watched_and_cancelled(open_page: OpenPage, site: LiveSite, rows: Rows) -> None:

@@ -80,6 +80,28 @@ def test_what_cannot_be_read_does_not_keep_the_rest_of_a_drop(
     wait_until(lambda: counts(site, "Dropped") == [("", 1)], seconds=60, what="the import")
 
 
+HOLD = """
+() => {
+  const file = (give) => { window.letGo = () => give(new File(["held"], "held.png")); };
+  const entry = { isFile: true, fullPath: "/held.png", file };
+  const items = [{ webkitGetAsEntry: () => entry }];
+  document.dispatchEvent(Object.assign(new Event("drop"), { dataTransfer: { items } }));
+}
+"""
+
+
+def test_while_a_drop_is_read_nothing_else_is_taken(open_page: OpenPage, picture: Path) -> None:
+    page = open_page("staff")
+    new_dataset(page, name="Twice")
+    page.evaluate(HOLD)
+    expect(page.locator("#upload-told")).to_have_text("Reading the folder …")
+    page.evaluate(DROP, [picture.name, base64.b64encode(picture.read_bytes()).decode()])
+    page.set_input_files("#upload-choose-files", picture)
+    page.evaluate("letGo()")
+    page.wait_for_url("**/imports/*/")
+    expect(page.locator(".files-table tbody tr")).to_contain_text("held.png", timeout=20_000)
+
+
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     """Twelve images, and 16 MB that are none, so that it takes four pieces."""
@@ -130,10 +152,15 @@ def test_a_lost_connection_is_waited_for(site: LiveSite, open_page: OpenPage, ar
     page.context.set_offline(True)
     page.set_input_files("#upload-choose-files", archive)
     expect(page.locator("#upload-state")).to_contain_text("The connection is gone: waiting for it")
+    expect(page.locator("#upload-said")).to_have_text("The connection is gone: waiting for it …")
     hold_second_pieces(page)
     page.context.set_offline(False)
     expect(page.locator("#upload-state")).to_have_text(
         "0 of 1 file, 5.0 MB of 17 MB. The site does not answer: waiting for it …"
+    )
+    # Read out loud once, without figures that change every second.
+    expect(page.locator("[role=status]", has_text="waiting for it")).to_have_text(
+        "The site does not answer: waiting for it …"
     )
     page.unroute("**/files/*/")
     page.wait_for_url("**/imports/*/")
@@ -151,6 +178,8 @@ def test_a_file_that_breaks_midway_is_left_out(
     )
     page.set_input_files("#upload-choose-files", [archive, picture])
     expect(page.locator("#upload-error")).to_contain_text("sent.zip: The disk of the site is full.")
+    # The same file can be chosen once more: a browser tells a change alone.
+    expect(page.locator("#upload-choose-files")).to_have_value("")
     page.get_by_role("button", name="Import the one that is here").click()
     page.wait_for_url("**/imports/*/")
     wait_until(lambda: counts(site, "Midway") == [("", 1)], seconds=60, what="the import")
@@ -209,3 +238,20 @@ def test_a_dataset_that_is_deleted_meanwhile(site: LiveSite, open_page: OpenPage
     expect(admin.get_by_role("main")).to_contain_text("The dataset is deleted", timeout=20_000)
     page.unroute("**/files/*/")
     expect(page.locator("#upload-told")).to_contain_text("The dataset was deleted", timeout=10_000)
+
+
+def test_what_is_missing_is_looked_for_ever_more_seldom(open_page: OpenPage, archive: Path) -> None:
+    page = open_page("staff")
+    new_dataset(page, name="Left open")
+    page.clock.install()
+    full = {"status": 507, "content_type": "text/plain", "body": "The disk of the site is full."}
+    page.route("**/files/", lambda route: route.fulfill(**full))
+    page.set_input_files("#upload-choose-files", archive)
+    expect(page.locator("#upload-error")).to_contain_text("sent.zip: The disk of the site is full.")
+    address = page.locator("#upload").get_attribute("data-known") or ""
+    asked: list[str] = []
+    page.on("request", lambda sent: asked.append(sent.url) if sent.url.endswith(address) else None)
+    for _ in range(20):
+        page.clock.run_for(3_000)
+        page.wait_for_timeout(100)
+    assert 2 <= len(asked) <= 5

@@ -89,6 +89,16 @@ def test_index_names_the_images_that_failed(manage: Manage, active_version: Mode
     assert failed["reason"]
 
 
+def test_index_fails_where_nothing_can_be_indexed(
+    manage: Manage, active_version: ModelVersion, picture_folder: Path
+) -> None:
+    manage("import_dataset", picture_folder, "--name", "drawn")
+    Path(active_version.weights.path).write_bytes(b"damaged")
+    status, report = manage("index")
+    assert (status, list(report)) == (1, ["error"])
+    assert "weights file of model version 1 is missing or damaged" in report["error"]
+
+
 def test_index_needs_a_version(manage: Manage) -> None:
     assert list(manage("index")[1]) == ["error"]
     status, report = manage("index", "--model-version", 7)

@@ -77,15 +77,19 @@ def test_evaluate_renews_what_an_earlier_judgement_lacked(manage: Manage, traine
     assert version.metrics == kept
 
 
-def test_evaluate_prefers_a_run_that_is_done(manage: Manage, stripes: str, active_version: ModelVersion) -> None:
+def test_evaluate_prefers_a_run_that_is_done_and_says_which(
+    manage: Manage, stripes: str, active_version: ModelVersion, said: Callable[..., tuple[int, str]]
+) -> None:
     dataset = Dataset.objects.get(name=stripes)
     failed_first, done = make_run(dataset, status="failed"), make_run(dataset)
     make_run(dataset, status="failed")
-    assert manage("evaluate")[0] == 0
+    status, report = manage("evaluate")
+    assert (status, report["run"]) == (0, done.pk)
     assert Evaluation.objects.get().run == done
     done.delete()
     TrainingRun.objects.exclude(pk=failed_first.pk).delete()
-    assert manage("evaluate")[0] == 0
+    status, text = said("evaluate")
+    assert (status, f"on the test images of run {failed_first.pk}" in text) == (0, True)
     assert Evaluation.objects.get().run == failed_first
 
 
@@ -109,7 +113,8 @@ def test_evaluate_asks_with_images_from_elsewhere(manage: Manage, trained: dict[
     assert report["unknown"]["blobs"]["queries"] == 1
     assert report["left_out"] == {"refused": 1, "unlabelled": 0, "already_in_archive": 1}
     assert report["p_at"]["20"] > 0.7
-    assert Evaluation.objects.get(source="elsewhere").report["p_at"] == report["p_at"]
+    assert report["run"] is None
+    assert Evaluation.objects.get(source=f"{tmp_path.name}/elsewhere").report["p_at"] == report["p_at"]
     assert (report["unlike"], report["unknown"]["blobs"]["unlike"]) == (None, None)
     ModelVersion.objects.filter(number=number).update(metrics={"usual_similarity": 1.5})
     _, report = manage("evaluate", "--model-version", number, "--queries", folder)

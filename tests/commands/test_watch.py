@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.imaging.manifest import NO_FILE_COLUMN
+from retrieval.management.commands import watch
 from retrieval.models import Dataset, ImportJob, JobStatus, MedicalImage
 from retrieval.services import hot_folder, jobs
 from retrieval.services.hot_folder import CANCELLED, DROP_AGAIN, HotFolder
@@ -364,3 +365,24 @@ def test_a_refused_file_that_cannot_be_moved_by_itself_goes_with_the_rest(hot: H
     reasons = (hot.root / "refused" / batch.name / "reasons.txt").read_text()
     assert reasons.endswith(f" It could not be moved here and is in `done/{batch.name}`.\n")
     assert not list((hot.root / "importing").iterdir())
+
+
+def test_a_dataset_that_is_deleted_ends_it_and_is_not_made_anew(
+    manage: Manage, dropped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor starts the command again, and images that were to be looked at first would be shown."""
+    words = ("watch", dropped, "--name", "inbox", "--settle", 0, "--once")
+    take = HotFolder._take_settled
+
+    def delete_then_take(hot: HotFolder) -> None:
+        Dataset.objects.all().delete()
+        take(hot)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HotFolder, "_take_settled", delete_then_take)
+        status, report = manage(*words)
+    assert (status, report["error"]) == (1, hot_folder.GONE)
+    status, report = manage(*words)
+    assert (status, report["error"]) == (1, watch.NO_SUCH_DATASET)
+    assert not Dataset.objects.exists()
+    assert manage(*words, "--create")[1]["accepted"] == 3

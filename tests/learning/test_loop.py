@@ -164,6 +164,23 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(
     assert torch.equal(weights(network), weights(whole))
 
 
+def test_frozen_blocks_come_from_the_checkpoint_too(images: LabelledImages, tmp_path: Path) -> None:
+    """The file of weights that a run began with may be another one by the time that it is gone on with."""
+    task = small_task(images, epochs=2, frozen_blocks=1)
+    whole, other = narrow_network(), narrow_network(seed=1)
+    expected = train(whole, task=task, folder=tmp_path / "whole", environment=FLOAT32)
+
+    def interrupt(result: EpochResult) -> None:
+        raise Interruption
+
+    with pytest.raises(Interruption):
+        hooks = Hooks(on_epoch=interrupt)
+        train(narrow_network(), task=task, folder=tmp_path / "parts", hooks=hooks, environment=FLOAT32)
+    resumed = train(other, task=task, folder=tmp_path / "parts", environment=FLOAT32)
+    assert figures(resumed) == figures(expected)
+    assert torch.equal(weights(other), weights(whole))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_an_interrupted_run_on_cuda_is_gone_on_with(images: LabelledImages, tmp_path: Path, optimiser: str) -> None:

@@ -74,9 +74,11 @@ def test_a_pytorch_file_is_left_to_torch(tmp_path: Path) -> None:
         b"\x02" + bytes(7) + b"[]",
         b"\x07" + bytes(7) + b'{"a":1}',
         b"\x15" + bytes(7) + b'{"a":{"shape":[[{}]]}}',
+        b"\x2a" + bytes(7) + b'{"a":{"shape":[[1]],"data_offsets":[0,0]}}',
+        b"\x2c" + bytes(7) + b'{"a":{"shape":[1e999],"data_offsets":[0,0]}}',
         (200_000).to_bytes(8, "little") + b"[" * 200_000,
     ],
-    ids=["empty", "short", "endless", "cut off", "list", "number", "no shape", "deep"],
+    ids=["empty", "short", "endless", "cut off", "list", "number", "no shape", "nested shape", "endless shape", "deep"],
 )
 def test_what_is_no_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.safetensors"

@@ -108,6 +108,8 @@ def test_preprocessing_survives_json(preprocessing: Preprocessing) -> None:
         {"size": 0},
         {"size": 128},
         {"scale": float("nan")},
+        {"scale": 10**400},
+        {"mean": [10**400, 0, 0]},
         {"resize": "pad"},
         {"colour": "yes"},
     ],

@@ -1,8 +1,10 @@
 """Networks start from whole and partial weights files, and say what they took; hostile files are refused."""
 
 import csv
+import errno
 import os
 import urllib.error
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -185,6 +187,34 @@ def test_weights_that_are_not_numbers_are_refused_and_leave_the_network_alone(tm
     assert all(torch.equal(before[name], tensor) for name, tensor in narrow.state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda tensor: tensor.to(torch.float8_e4m3fn),
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: tensor.to("meta"),
+        lambda tensor: tensor.to(torch.complex64),
+    ],
+    ids=["eight bits", "sparse", "without values", "complex"],
+)
+def test_tensors_that_are_no_plain_numbers_are_refused(
+    tmp_path: Path, narrow: VGG, spoil: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    tensors = vgg16_tensors(narrow)
+    tensors["features.2.weight"] = spoil(tensors["features.2.weight"])
+    torch.save(tensors, tmp_path / "odd.pth")
+    with pytest.raises(WeightsRefused, match=r"features\.2\.weight is of a kind that cannot be used"):
+        initial_weights(narrow, source=tmp_path / "odd.pth")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_nested_tensor_fits_nothing(tmp_path: Path, narrow: VGG) -> None:
+    nested = torch.nested.nested_tensor([torch.zeros(1), torch.zeros(2)])
+    torch.save(vgg16_tensors(narrow) | {"features.2.weight": nested}, tmp_path / "odd.pth")
+    assert initial_weights(narrow, source=tmp_path / "odd.pth").shape_mismatch == ["features.2.weight"]
+
+
 def test_the_same_layer_behind_two_prefixes_is_refused(tmp_path: Path, narrow: VGG) -> None:
     save_file(vgg16_tensors(narrow, prefix="a.") | vgg16_tensors(narrow, prefix="b."), tmp_path / "twice")
     with pytest.raises(WeightsRefused, match="more than once"):
@@ -212,6 +242,12 @@ def test_without_the_network_the_error_says_what_to_do(
     assert str(hub / "vgg16-397923af.pth") in raised.value.reason
 
 
+def test_a_cache_that_cannot_be_made_is_said(hub: Path, narrow: VGG) -> None:
+    hub.parent.write_text("no folder")
+    with pytest.raises(WeightsUnavailable, match="could not be downloaded"):
+        initial_weights(narrow, source="imagenet")
+
+
 @pytest.fixture
 def mirror(tmp_path: Path, narrow: VGG, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A server's folder, with the file that is to be downloaded, named after its checksum as torchvision does."""
@@ -236,6 +272,16 @@ def test_a_damaged_download_is_not_used(hub: Path, mirror: Path, narrow: VGG) ->
     with pytest.raises(WeightsUnavailable):
         initial_weights(narrow, source="imagenet")
     assert not (hub / mirror.name).exists()
+
+
+@pytest.mark.usefixtures("hub", "mirror")
+def test_a_full_disk_is_not_taken_for_a_lost_connection(narrow: VGG, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    with pytest.raises(WeightsUnavailable, match="The disk is full"):
+        initial_weights(narrow, source="imagenet")
 
 
 def test_a_damaged_file_in_the_cache_is_refused(hub: Path, mirror: Path, narrow: VGG) -> None:

@@ -1,16 +1,21 @@
 """Judging a version with a folder of images while the archive goes on changing."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
 
 from retrieval.models import Dataset, Embedding, IndexJob, MedicalImage, ModelVersion
 from retrieval.services import jobs
 from retrieval.services.versions import retire_model_version
 from tests.pictures import png, striped_pixels
 from tests.quality_rows import add_images
+from tests.services.conftest import small_disk_at
 from training.services.elsewhere import _neighbours, _Question, judge_folder
 
 Index = Callable[[ModelVersion], IndexJob]
@@ -86,6 +91,21 @@ def test_a_version_that_is_retired_meanwhile_has_nothing_to_answer_with(
 
     with pytest.raises(jobs.JobFailed, match="has no embeddings of labelled images"):
         judge_folder(indexed, folder=elsewhere, progress=on_progress)
+
+
+def test_the_archive_is_asked_once_for_many_images(indexed: ModelVersion, elsewhere: Path) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        judge_folder(indexed, folder=elsewhere)
+    assert sum("pixel_sha256" in each["sql"] for each in queries) == 1
+
+
+def test_a_full_disk_is_said(indexed: ModelVersion, elsewhere: Path, settings: Settings, tmp_path: Path) -> None:
+    with small_disk_at(tmp_path / "small") as folder:
+        settings.WORK_DIR = folder
+        with suppress(OSError):
+            (folder / "full").write_bytes(bytes(2**20))
+        with pytest.raises(jobs.JobFailed, match="The disk is full"):
+            judge_folder(indexed, folder=elsewhere)
 
 
 def test_a_folder_with_nothing_to_ask_says_why(indexed: ModelVersion, tmp_path: Path) -> None:

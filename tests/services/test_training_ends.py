@@ -4,12 +4,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from threading import Timer
 from typing import Any
 
 import numpy as np
 import pytest
 from django.test import Client
+from pytest_django import Settings
 from torch.utils.data import DataLoader
 
 from retrieval.models import JobStatus, ModelVersion
@@ -53,6 +55,25 @@ def test_a_decoding_process_that_is_told_to_end_is_an_interruption() -> None:
     """As a supervisor does that tells all processes of the site at once: the run is gone on with afterwards."""
     with pytest.raises(RuntimeError, match="exited unexpectedly"):
         lose_a_decoding_process(signal.SIGTERM)
+
+
+def test_the_time_for_learning_is_that_of_all_attempts(
+    start: Callable[..., TrainingRun], monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr("training.services.watching.TELL_SECONDS", 0)
+    run = start(epochs=4)
+
+    def die(done: int, total: int | None) -> None:
+        if run.epochs.count() == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        work(run, progress=die)
+    run.epochs.update(seconds=45 * 60)
+    settings.TRAINING_TIME_LIMIT = timedelta(hours=1)
+    TrainingRun.objects.update(status=JobStatus.QUEUED, lease_expires_at=None)
+    run = work(run)
+    assert (run.status, run.epochs.count(), run.ran_out_of_time) == (JobStatus.DONE, 2, True)
 
 
 def killed_while_it_was_judged(start: Callable[..., TrainingRun], monkeypatch: pytest.MonkeyPatch) -> TrainingRun:

@@ -30,6 +30,7 @@ def test_a_run_ends_with_a_judged_version_that_is_being_indexed(start: Callable[
     assert (sum(parts.values()), parts[Part.TEST]) == (40, 8)
     report = run.evaluations.get(model_version=version).report
     assert (report["queries"], report["gallery"], report["accuracy_by"]) == (8, 32, "classifier")
+    assert "sampled_from" not in report
     assert version.metrics["p_at"] == report["p_at"]
     assert report["p_at"]["1"] > 0.8
     assert set(report["features"]["p_at"]) == {"1", "5", "10", "20"}

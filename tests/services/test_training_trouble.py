@@ -19,8 +19,9 @@ from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
 from training.services import judging, running
 from training.services.ending import run_folder
 from training.services.judging import evaluate_version, request_evaluation
-from training.services.reasons import IMAGE_GONE
+from training.services.reasons import EPOCHS_LOST, IMAGE_GONE
 from training.services.starting import RunRefused, start_run
+from training.services.words import lines_of_report
 
 Part = SplitImage.Part
 
@@ -186,10 +187,10 @@ def test_a_worker_that_dies_costs_the_epoch_it_was_in(
     with pytest.raises(Killed):
         work(run, progress=die)
     first = list(run.epochs.values_list("epoch", "train_loss"))
-    TrainingRun.objects.filter(pk=run.pk).update(lease_expires_at=timezone.now())
+    TrainingRun.objects.filter(pk=run.pk).update(lease_expires_at=timezone.now(), weights_report="As it began.")
     jobs.sweep()
     run = work(run)
-    assert (run.status, run.attempts) == (JobStatus.DONE, 2)
+    assert (run.status, run.attempts, run.weights_report) == (JobStatus.DONE, 2, "As it began.")
     assert list(run.epochs.values_list("epoch", "train_loss"))[:2] == first
     assert run.epochs.count() == 4
     assert run.model_version is not None
@@ -220,8 +221,7 @@ def test_a_full_disk_fails_the_run_and_puts_nothing_into_service(
     with small_disk_at(tmp_path / "small") as folder:
         settings.WORK_DIR = folder
         run = work(start())
-    assert run.status == JobStatus.FAILED
-    assert "disk is full" in run.reason
+    assert (run.status, run.reason) == (JobStatus.FAILED, EPOCHS_LOST)
     assert not ModelVersion.objects.exists()
 
 
@@ -277,6 +277,8 @@ def test_a_version_is_judged_again_once_images_of_the_run_went(
     assert run.model_version is not None
     evaluation = run.evaluations.get()
     assert (evaluation.report["gallery"], evaluation.report["run_images"]) == (4, 40)
+    assert evaluation.report["sampled_from"] == {"queries": 8, "gallery": 32}
+    assert "  a sample, evenly spread: there are 8 test images and 32 others" in lines_of_report(evaluation.report)
     assert request_evaluation(version=run.model_version, run=run) == evaluation
     row = run.split.filter(part=Part.TRAINING).latest("image_id")
     row.image.delete()

@@ -11,6 +11,7 @@ from pytest_django import Settings
 
 from retrieval.models import MedicalImage, ModelVersion
 from retrieval.network.errors import WeightsRefused
+from retrieval.services import versions
 from retrieval.services.checking import check_archive
 from retrieval.services.jobs import JobFailed
 from retrieval.services.versions import (
@@ -75,6 +76,17 @@ def test_the_weights_of_a_version_can_begin_another(import_folder: ImportFolder,
     previews = [Path(image.preview.path) for image in MedicalImage.objects.all()]
     features = [load_embedder(each.pk).normalised_features(previews) for each in (first, second)]
     assert np.allclose(*features, atol=1e-5)
+
+
+def test_the_seed_decides_the_version(
+    import_folder: ImportFolder, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its projection too, which is fitted on some of the images."""
+    monkeypatch.setattr(versions, "PROJECTION_SAMPLE", 3)
+    import_folder(picture_folder)
+    _made()
+    with pytest.raises(WeightsRefused, match="exactly these weights"):
+        _made()
 
 
 def test_a_file_that_holds_no_weights_makes_no_version(tmp_path: Path) -> None:

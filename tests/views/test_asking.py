@@ -226,6 +226,12 @@ def test_an_image_that_is_unlike_the_archive_is_told(
     assert "Unlike the archive" not in _page(clinician, query, label="hand")
 
 
+def test_one_answer_is_no_plural(clinician: Client, archive: Dataset, ask: Ask, answered: Answered) -> None:
+    query = answered(ask(clinician))
+    query.results.filter(rank__gt=1).delete()
+    assert '<h1 id="answer-title">The most similar image</h1>' in _page(clinician, query)
+
+
 def test_a_deleted_image_keeps_its_place(clinician: Client, archive: Dataset, ask: Ask, answered: Answered) -> None:
     query = answered(ask(clinician))
     first = query.results.get(rank=1).image

@@ -42,6 +42,15 @@ def test_a_class_of_a_dataset_can_be_looked_at(logged_in: LoggedIn, archive: Dat
     assert page.count('class="tile"') == 3
 
 
+def test_the_next_page_opens_at_its_images(
+    logged_in: LoggedIn, archive: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.views.browsing.PAGE", 4)
+    page = logged_in("clinician").get(archive.get_absolute_url()).content.decode()
+    assert 'rel="next" href="?page=2#images"' in page
+    assert 'id="images"' in page
+
+
 def test_an_image_page_tells_its_attributes_and_no_identifiers(logged_in: LoggedIn, archive: Dataset) -> None:
     image = archive.images.earliest("pk")
     MedicalImage.objects.filter(pk=image.pk).update(

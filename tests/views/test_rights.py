@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
 from retrieval.models import Dataset, MedicalImage, Query
@@ -99,6 +100,21 @@ def test_a_colleagues_query_does_not_exist(
     assert colleague.post(f"{address}again/").status_code == 404
     assert str(query.uuid) in owner.get("/queries/").content.decode()
     assert str(query.uuid) not in colleague.get("/queries/").content.decode()
+
+
+def test_the_administration_leads_to_no_query(logged_in: LoggedIn, ask: Callable[..., Query], archive: Dataset) -> None:
+    query, admin = ask(logged_in("clinician")), logged_in("admin")
+    for row, status in ((query, 404), (archive, 302)):
+        kind = ContentType.objects.get_for_model(type(row))
+        assert admin.get(f"/admin/r/{kind.pk}/{row.pk}/").status_code == status
+        assert admin.get(f"/admin/r/%20{kind.pk}/{row.pk}/").status_code == status
+    assert [admin.get(f"/admin/r/{kind}/1/").status_code for kind in (0, "x")] == [404, 404]
+
+
+def test_a_page_of_the_administrations_search_that_there_is_not_is_not_found(logged_in: LoggedIn) -> None:
+    admin = logged_in("admin")
+    pages = ("1", "abc", "9", "")
+    assert [admin.get("/admin/search/", {"s": "a", "page": page}).status_code for page in pages] == [200, 404, 404, 404]
 
 
 def test_stored_files_have_no_address_of_their_own(logged_in: LoggedIn, archive: Dataset) -> None:

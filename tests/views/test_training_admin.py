@@ -11,6 +11,7 @@ from training.models import Evaluation
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
+GONE = "a command, or somebody who is gone"
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_lists_and_pages_tell_figures_and_no_json(logged_in: LoggedIn, judged: E
     client = logged_in(role)
     assert judged.run is not None
     for model, pk, words in (
-        ("training/trainingrun", judged.run.pk, ("Learning rate: 0.02", "12 unlabelled", "chest, hand")),
+        ("training/trainingrun", judged.run.pk, ("Learning rate: 0.02", "12 unlabelled", "chest, hand", GONE)),
         ("training/evaluation", judged.pk, ("50.0 %", "0.500")),
         ("retrieval/modelversion", judged.model_version.pk, ("50.0 %", "0.500", "chest, hand", "training run")),
     ):

@@ -48,6 +48,10 @@ def test_a_judgement_says_what_its_figures_are_worth(logged_in: LoggedIn, judged
     assert "of the images of known classes it were 5.0 %" in page
     assert "Left out: 3 files that are no readable images, 2 without a class, 1 that the archive has already." in page
     assert "Confusion matrix" in page_text(client, f"/training/evaluations/{elsewhere.pk}/?label=chest")
+    elsewhere.report["left_out"]["refused"] = 1
+    elsewhere.save()
+    page = page_text(client, f"/training/evaluations/{elsewhere.pk}/")
+    assert "Left out: 1 file that is no readable image, 2 without a class" in page
 
 
 def test_test_images_that_the_version_learnt_from_are_told(logged_in: LoggedIn, judged: Evaluation) -> None:
@@ -103,6 +107,17 @@ def test_the_confusion_matrix_leads_to_its_images(logged_in: LoggedIn, judged: E
     assert re.findall(r': 1 of 1">(\d+)</a>', rates) == ["100", "100"]
 
 
+def test_a_matrix_too_large_to_be_read_is_left_out(
+    logged_in: LoggedIn, judged: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, address = logged_in("staff"), f"/training/runs/{judged.run_id}/"
+    monkeypatch.setattr("training.views.evaluations.MOST_IN_MATRIX", 1)
+    page = page_text(client, address)
+    assert "A matrix of 2 classes is too large to be read." in page
+    assert "Each figure leads to its images." not in page
+    assert re.search(r"chest 1 0\.0 % 0\.000 0\.000 hand 1", page)
+
+
 def test_the_hardest_test_images_stand_before_their_answers(logged_in: LoggedIn, judged: Evaluation) -> None:
     page = page_text(logged_in("staff"), f"/training/runs/{judged.run_id}/")
     strips = page.partition("Hardest test images")[2]
@@ -134,7 +149,9 @@ def test_an_evaluation_that_is_not_done_says_how_far_it_is(logged_in: LoggedIn, 
     assert f'hx-get="{address}"' in client.get(address, headers=HTMX).content.decode()
     Evaluation.objects.filter(pk=waiting.pk).update(status="failed", reason="The weights file is missing.")
     assert client.get(address, headers=HTMX)["HX-Refresh"] == "true"
-    assert "could not be judged. The weights file is missing." in page_text(client, address)
+    page = page_text(client, address)
+    assert "could not be judged. The weights file is missing." in page
+    assert "is being judged" not in page
     assert "hx-get" not in client.get(address).content.decode()
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.test import Client
@@ -12,7 +13,7 @@ from retrieval.models import Dataset, ModelVersion
 from retrieval.templatetags.archive import duration
 from tests.elements import page_text
 from tests.training_rows import add_epoch, make_evaluation, make_run, running_again
-from training.models import EpochMetrics, Evaluation, TrainingRun
+from training.models import EpochMetrics, Evaluation, SplitImage, TrainingRun
 
 pytestmark = pytest.mark.django_db
 LoggedIn = Callable[..., Client]
@@ -22,7 +23,7 @@ HTMX = {"HX-Request": "true"}
 def test_runs_versions_and_figures_are_listed(logged_in: LoggedIn, judged: Evaluation) -> None:
     page = page_text(logged_in("staff"), "/training/")
     assert "Start a training run" in page
-    assert re.search(r"done Drawn 3 of 20 70\.0 % 0\.500 version 7 a command", page)
+    assert re.search(r"done Drawn 3 of 20 70\.0 % 0\.500 version 7 a command, or somebody who is gone", page)
     assert re.search(r"7 ready narrow trained here, run \d+ 0 of 6 50\.0 % 0\.500 0\.500", page)
 
 
@@ -68,6 +69,7 @@ def test_a_run_is_watched_while_it_works(logged_in: LoggedIn, archive: Dataset) 
     page = page_text(client, address)
     assert "Training , epoch 3 of at most 20, about 35 min left" in page
     assert "30 of 60 batches" in page
+    assert "started by a command, or somebody who is gone" in page
     assert "Best validation accuracy so far: 60.0 % in epoch 2" in page
     assert "was interrupted 1 time;" in page
     assert "Cancel …" in page
@@ -216,6 +218,21 @@ def test_settings_split_and_images_left_out_are_told(logged_in: LoggedIn, archiv
     assert "Weights in all 151,152,530" in page
     assert "chest 1 1 1 3 hand 1 1 1 3 All classes 2 2 2 6" in page
     assert "Left out: 12 unlabelled images." in page
+
+
+def test_the_parts_of_the_images_come_to_a_page_that_was_opened_before(logged_in: LoggedIn, archive: Dataset) -> None:
+    run = make_run(archive, status="queued", epochs=0)
+    parts = list(run.split.all())
+    run.split.all().delete()
+    client, address = logged_in("staff"), f"/training/runs/{run.pk}/"
+    page = client.get(address).content.decode()
+    [polled] = [unescape(found) for found in re.findall(r'hx-get="([^"]+)"', page)]
+    TrainingRun.objects.filter(pk=run.pk).update(status="running", lease_expires_at="2999-01-01T00:00Z")
+    assert "HX-Refresh" not in client.get(polled, headers=HTMX)
+    SplitImage.objects.bulk_create(parts)
+    assert client.get(polled, headers=HTMX)["HX-Refresh"] == "true"
+    [polled] = re.findall(r'hx-get="([^"]+)"', client.get(address).content.decode())
+    assert "HX-Refresh" not in client.get(unescape(polled), headers=HTMX)
 
 
 def test_curves_stand_in_tables(logged_in: LoggedIn, archive: Dataset) -> None:

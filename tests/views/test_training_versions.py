@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from retrieval.models import Dataset, Embedding, IndexFailure, IndexJob, ModelVersion
-from retrieval.services.versions import activate_model_version
+from retrieval.services.versions import SwitchedMeanwhile, activate_model_version
 from tests.training_rows import make_evaluation, make_run, make_version
 from training.models import Evaluation, TrainingRun
 from training.services.activation import put_into_service
@@ -96,8 +96,28 @@ def test_a_worse_version_asks_first(
     assert "Activate anyway" in page
     assert "Keep version 7" in page
     assert _active() == 7
-    client.post(address, {"confirmed": "1"})
+    client.post(address, {"active": "7"})
     assert _active() == active_version.number
+
+
+def test_a_confirmation_holds_against_the_version_that_was_shown(
+    logged_in: LoggedIn, candidate: ModelVersion, active_version: ModelVersion, run: TrainingRun
+) -> None:
+    client, address = logged_in("staff"), f"/training/versions/{active_version.number}/activate/"
+    other = make_version(number=8)
+    activate_model_version(other)
+    question = client.get(address).content.decode()
+    assert "Versions 1 and 8 were not compared" in question
+    shown = dict(re.findall(r'<input type="hidden" name="(active)" value="(\d+)">', question))
+    # Somebody else activates another one, which this one is worse than.
+    activate_model_version(candidate)
+    page = _text(client.post(address, shown).content)
+    assert "Somebody else has just changed the model versions" in page
+    assert f"is worse on the same 2 test images (run {run.pk})" in page
+    assert _active() == 7
+    with pytest.raises(SwitchedMeanwhile):
+        put_into_service(active_version, agreed="8")
+    assert "Version 1 is active" in _text(client.post(address, {"active": "7"}, follow=True).content)
 
 
 def test_a_version_that_is_worse_on_any_test_images_asks_first(
@@ -144,7 +164,7 @@ def test_what_a_version_lacks_is_embedded_once_it_serves(
     assert queued(active_version) == [*before, 1]
     for embedding in candidate.embeddings.all()[:2]:
         embedding.delete()
-    client.post("/training/versions/7/activate/", {"confirmed": "1"})
+    client.post("/training/versions/7/activate/", {"active": active_version.number})
     assert queued(candidate) == [2]
 
 

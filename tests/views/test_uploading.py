@@ -6,6 +6,7 @@ import socket
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from threading import Thread, Timer
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 from django.db import connection
 from django.http import UnreadablePostError
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from gunicorn.http.body import Body, LengthReader
 from gunicorn.http.unreader import SocketUnreader
 from pytest_django import Settings
@@ -21,6 +24,7 @@ from cbmir_site import middleware
 from retrieval.models import Dataset, ImportJob, JobStatus, MedicalImage, Upload, UploadedFile
 from retrieval.services import uploading
 from retrieval.services.uploading import append, folder_of, open_upload, path_of, remove_old_uploads
+from retrieval.views import uploading as views
 from retrieval.views.uploading import PIECE
 from tests.pictures import drawn_pixels, png
 from tests.services.conftest import work_on_import
@@ -164,11 +168,44 @@ def test_a_disk_that_ignores_capitals_keeps_the_file_that_was_sent_first(staff: 
     assert there.read_bytes() == b"one"
 
 
-def test_an_upload_has_a_limit(staff: Client, upload: Upload, settings: Settings) -> None:
+def test_an_upload_has_a_limit(
+    staff: Client, upload: Upload, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings.UPLOAD_MAX_BYTES = 10
     assert create(staff, upload, path="a.png", size=6).status_code == 201
-    answer = create(staff, upload, path="b.png", size=6)
+    with CaptureQueriesContext(connection) as captured:
+        answer = create(staff, upload, path="b.png", size=6)
     assert (answer.status_code, upload.files.count()) == (400, 1)
+    # Nothing looks at all files for each that comes.
+    assert [each["sql"] for each in captured if "SUM(" in each["sql"] or "COUNT(" in each["sql"]] == []
+    assert create(staff, upload, path="c.png", size=4).status_code == 201
+    assert staff.delete(f"/uploads/{upload.uuid}/files/{upload.files.get(path='a.png').uuid}/").status_code == 204
+    assert create(staff, upload, path="b.png", size=6).status_code == 201
+    monkeypatch.setattr(uploading, "_LIMITS", uploading.ArchiveLimits(members=2))
+    assert create(staff, upload, path="d.png", size=0).content.decode() == uploading.TOO_MANY
+    counted = Upload.objects.get()
+    assert (counted.file_count, counted.size) == (2, 10)
+    Upload.objects.update(file_count=0, size=0)
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("retrieval.migrations.0015_upload_counts").COUNT)
+    counted.refresh_from_db()
+    assert (counted.file_count, counted.size) == (2, 10)
+
+
+def test_the_addresses_of_many_files_are_found_at_once(
+    staff: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = [create(staff, upload, path=f"{number}.png", size=1)["Location"] for number in range(3)]
+    asked: list[str] = []
+
+    def find(name: str, *, args: list[object]) -> str:
+        asked.append(name)
+        return reverse(name, args=args)
+
+    monkeypatch.setattr(views, "reverse", find)
+    known = staff.get(f"/uploads/{upload.uuid}/").json()["files"]
+    assert [known[f"{number}.png"][0] for number in range(3)] == addresses
+    assert len(asked) == 1
 
 
 def test_a_full_disk_is_said_and_costs_nothing(staff: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:

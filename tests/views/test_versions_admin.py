@@ -6,7 +6,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from retrieval.models import IndexBatch, IndexJob, ModelVersion
+from retrieval.models import Dataset, IndexBatch, IndexJob, ModelVersion
 from retrieval.services.versions import create_model_version, retire_model_version
 
 
@@ -36,3 +36,12 @@ def test_more_index_jobs_are_read_with_as_many_queries(
 
     queries()
     assert queries() == queries()
+
+
+def test_what_is_counted_for_a_list_is_counted_once(logged_in: Callable[..., Client], archive: Dataset) -> None:
+    client = logged_in("admin")
+    for model, counted in (("modelversion", "embedding"), ("dataset", "medicalimage")):
+        with CaptureQueriesContext(connection) as captured:
+            page = client.get(f"/admin/retrieval/{model}/").content.decode()
+        assert ">6<" in "".join(page.split())
+        assert len([each for each in captured if f'"retrieval_{counted}"' in each["sql"]]) == 1

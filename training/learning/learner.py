@@ -176,12 +176,15 @@ class Learner:
         self._network.cpu().eval().zero_grad(set_to_none=True)
 
     def _weights(self) -> dict[str, Tensor]:
-        return {name: each.detach().contiguous() for name, each in self._parameters.items()}
+        """Those of the frozen blocks too: what the network began with may be gone, or another file by then."""
+        return {name: each.detach().contiguous() for name, each in self._network.named_parameters()}
 
     def _set_weights(self, tensors: dict[str, Tensor]) -> None:
         with torch.no_grad():
-            for name, each in self._parameters.items():
-                each.copy_(tensors[name])
+            for name, each in self._network.named_parameters():
+                # Checkpoints of before an update hold no frozen ones.
+                if name in tensors:
+                    each.copy_(tensors[name])
 
 
 def _optimiser(parameters: Iterable[nn.Parameter], *, recipe: Recipe) -> torch.optim.Optimizer:

@@ -14,8 +14,8 @@ class Evaluation(Job):
 
     `report` is what `manage.py evaluate` prints (interface: queries, gallery, accuracy, p_at, map_at_20, per_class,
     confusion_matrix), with `features` (p_at and map_at_20 of the network's dense features, not projected), and
-    `unknown` for classes that the gallery does not have. Two evaluations of one run, with the same `image_count`,
-    compare two versions on the same test images and the same gallery.
+    `unknown` for classes that the gallery does not have. Two evaluations of one run, with the same `image_count`
+    and as many queries and images in the gallery, compare two versions on the same images.
     """
 
     task_name: ClassVar[str] = "training.tasks.evaluate_task"

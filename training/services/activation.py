@@ -15,14 +15,14 @@ TOLERANCE = 0.002
 NAMED = 5
 
 
-def put_into_service(version: ModelVersion) -> ModelVersion | None:
+def put_into_service(version: ModelVersion, *, agreed: str | None = None) -> ModelVersion | None:
     """Activate it and return the version before. Raises as activate_model_version does.
 
     Imports embed for the active version alone: one that was not lacks what came, or was released, meanwhile. To embed
     this is planned in the same step, or nobody would.
     """
     with transaction.atomic():
-        before = activate_model_version(version)
+        before = activate_model_version(version, agreed=agreed)
         have_missing_embedded(version)
     # An import that ended meanwhile has taken the version before for the active one.
     have_missing_embedded(version)

@@ -14,16 +14,19 @@ from retrieval.network.execution import best_device, best_dtype, make_block_runn
 from retrieval.network.preprocessing import CAFFE, TORCHVISION, Preprocessing, load_image, prepare, preprocessing_for
 from retrieval.network.vgg import VGG, build_network, split_at_block, weighted_layers
 from retrieval.network.weights import initial_weights
+from retrieval.services.sampling import sample
 from training.learning import baselines
 from training.learning.judging import compute_features
 from training.learning.metrics import Judgement
 from training.learning.recipe import BLOCKS
-from training.services.images import divide, sample
+from training.services.images import divide
 from training.services.judging import MOST_GALLERY, MOST_QUERIES
 from training.services.starting import weights_path
 
 T = TypeVar("T")
 _BATCH = 32
+# Images whose features are in memory at once.
+_FEATURES_AT_ONCE = 1024
 _DECODERS = 2
 
 
@@ -78,9 +81,11 @@ def _pixels(paths: list[Path], *, preprocessing: Preprocessing = TORCHVISION) ->
 
 def _features(embedder: Embedder, *, paths: list[Path]) -> np.ndarray:
     """The dense features, one row for each path, float32: of zeros where the network sees nothing."""
-    found = compute_features(embedder, paths)
     features = np.zeros((len(paths), embedder.dense_width), dtype=np.float32)
-    features[found.rows] = found.raw[:, : embedder.dense_width]
+    # A part at a time: the local features, which are as many as the dense ones, are not kept.
+    for start in range(0, len(paths), _FEATURES_AT_ONCE):
+        found = compute_features(embedder, paths[start : start + _FEATURES_AT_ONCE])
+        features[start + found.rows] = found.raw[:, : embedder.dense_width]
     return features
 
 

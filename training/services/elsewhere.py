@@ -17,6 +17,7 @@ from retrieval.storage import work_folder
 from training.learning.metrics import RANKS, Neighbours, judge, unknown_classes
 from training.models import Evaluation
 from training.services.reading import Reader
+from training.services.reasons import spoken_reasons
 
 _AT_ONCE = 64
 NOTHING_INDEXED = "Version {number} has no embeddings of labelled images: `manage.py index` makes them."
@@ -50,16 +51,22 @@ def judge_folder(version: ModelVersion, *, folder: Path, progress: jobs.Progress
     if not _labelled(version).exists():
         raise jobs.JobFailed(NOTHING_INDEXED.format(number=version.number))
     left_out = _LeftOut()
-    reader = Reader(version)
-    questions = list(_questions(folder, reader=reader, left_out=left_out, progress=progress))
+    with spoken_reasons():
+        reader = Reader(version)
+        questions = list(_questions(folder, reader=reader, left_out=left_out, progress=progress))
     if not questions:
         raise jobs.JobFailed(NOTHING_TO_ASK.format(**vars(left_out)))
     # Now that they are embedded, which may have taken hours: images may have come and gone.
     report = _report(questions, version=version, gallery=_gallery(version), reader=reader)
     report["left_out"] = vars(left_out)
     return Evaluation.objects.create(
-        model_version=version, source=folder.name[:200], report=report, status=JobStatus.DONE
+        model_version=version, source=_source(folder), report=report, status=JobStatus.DONE
     )
+
+
+def _source(folder: Path) -> str:
+    """The last two parts of its path: folders of several sites may all be called the same."""
+    return f"{folder.parent.name}/{folder.name}".strip("/")[-200:]
 
 
 def _labelled(version: ModelVersion) -> EmbeddingQuerySet:
@@ -72,17 +79,17 @@ def _gallery(version: ModelVersion) -> dict[int, str]:
 
 
 def _questions(folder: Path, *, reader: Reader, left_out: _LeftOut, progress: jobs.Progress) -> Iterator[_Question]:
-    waiting: list[tuple[str, bytes]] = []
-    for label, preview in _previews(folder, left_out=left_out, progress=progress):
-        waiting.append((label, preview))
+    waiting: list[tuple[str, Rendering]] = []
+    for labelled in _renderings(folder, left_out=left_out, progress=progress):
+        waiting.append(labelled)
         if len(waiting) == _AT_ONCE:
             yield from _embedded(waiting, reader=reader, left_out=left_out)
             waiting = []
     yield from _embedded(waiting, reader=reader, left_out=left_out)
 
 
-def _previews(folder: Path, *, left_out: _LeftOut, progress: jobs.Progress) -> Iterator[tuple[str, bytes]]:
-    """(label, PNG) of the images, rendered as an upload is: from a file of several frames the middle one."""
+def _renderings(folder: Path, *, left_out: _LeftOut, progress: jobs.Progress) -> Iterator[tuple[str, Rendering]]:
+    """The images with their labels, rendered as an upload is: from a file of several frames the middle one."""
     try:
         with open_source(folder, limits=ArchiveLimits()) as source, work_folder() as place:
 
@@ -100,20 +107,22 @@ def _previews(folder: Path, *, left_out: _LeftOut, progress: jobs.Progress) -> I
                     progress(done, len(members))
                     if rendering is None:
                         left_out.refused += 1
-                    elif MedicalImage.objects.filter(pixel_sha256=rendering.pixel_sha256).exists():
-                        left_out.already_in_archive += 1
                     else:
-                        yield member.described.label, rendering.preview
+                        yield member.described.label, rendering
     except FileRefused as refused:
         raise jobs.JobFailed(refused.reason) from refused
 
 
-def _embedded(waiting: list[tuple[str, bytes]], *, reader: Reader, left_out: _LeftOut) -> Iterator[_Question]:
-    seen = reader.see([preview for _, preview in waiting])
-    left_out.refused += len(waiting) - len(seen.rows)
+def _embedded(waiting: list[tuple[str, Rendering]], *, reader: Reader, left_out: _LeftOut) -> Iterator[_Question]:
+    hashes = [rendering.pixel_sha256 for _, rendering in waiting]
+    known = set(MedicalImage.objects.filter(pixel_sha256__in=hashes).values_list("pixel_sha256", flat=True))
+    new = [(label, rendering.preview) for label, rendering in waiting if rendering.pixel_sha256 not in known]
+    seen = reader.see([preview for _, preview in new])
+    left_out.already_in_archive += len(waiting) - len(new)
+    left_out.refused += len(new) - len(seen.rows)
     classified = reader.classified(seen.dense)
     for row, vector, guess in zip(seen.rows, seen.embeddings, classified, strict=True):
-        yield _Question(label=waiting[row][0], vector=vector, classified=guess)
+        yield _Question(label=new[row][0], vector=vector, classified=guess)
 
 
 def _report(

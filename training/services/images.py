@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -27,7 +27,6 @@ LINKED = (
     "people, exclude the images that tie them together."
 )
 Part = SplitImage.Part
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +48,6 @@ def images_of(run: TrainingRun, *, on_progress: Callable[[int, int], None]) -> P
     for row in rows.iterator(chunk_size=_ROWS_AT_ONCE):
         parts[row.part].append(RunImage(pk=row.image_id, path=Path(row.image.preview.path), label=row.label))
     return parts
-
-
-def sample(images: list[T], *, most: int) -> list[T]:
-    """At most so many of them, evenly spread, since images that were imported together resemble each other."""
-    if len(images) <= most:
-        return images
-    return [images[number * len(images) // most] for number in range(most)]
 
 
 class Divided(NamedTuple):

@@ -8,9 +8,10 @@ from django.db import transaction
 
 from retrieval.models import JobStatus, MedicalImage, ModelVersion
 from retrieval.services import jobs
+from retrieval.services.sampling import sample
 from retrieval.services.versions import refuse_retired
 from training.models import EvaluatedImage, Evaluation, SplitImage, TrainingRun
-from training.services.images import Parts, RunImage, images_of, sample
+from training.services.images import Parts, RunImage, images_of
 from training.services.reasons import IMAGE_GONE, spoken_reasons
 from training.services.starting import VERSION
 from training.services.watching import Watch
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from training.services.reading import Answers
 
 Part = SplitImage.Part
-# Of more images than these a sample is judged: time and memory stay bounded, and the report says how many it were.
+# Of more images than these a sample is judged: time and memory stay bounded, and the report says of how many.
 MOST_QUERIES = 5_000
 MOST_GALLERY = 50_000
 # What is known of a version wherever it is named; the whole report is that of its evaluation.
@@ -87,14 +88,16 @@ def keep_figures(version: ModelVersion, *, report: dict[str, Any]) -> None:
 def _answers(version: ModelVersion, *, parts: Parts, watch: Watch) -> Answers:
     from training.services.reading import Reader, answers
 
-    queries = sample(parts[Part.TEST], most=MOST_QUERIES)
-    gallery = sample(parts[Part.TRAINING] + parts[Part.VALIDATION], most=MOST_GALLERY)
+    tested, others = parts[Part.TEST], parts[Part.TRAINING] + parts[Part.VALIDATION]
+    queries, gallery = sample(tested, most=MOST_QUERIES), sample(others, most=MOST_GALLERY)
     total = len(queries) + len(gallery)
     reader = Reader(version)
     asked = reader.read(queries, on_progress=lambda done: watch(done, total))
     kept = reader.read(gallery, on_progress=lambda done: watch(len(queries) + done, total))
     found = answers(reader, asked=asked, kept=kept)
-    found.report["run_images"] = sum(map(len, parts.values()))
+    found.report["run_images"] = len(tested) + len(others)
+    if total < len(tested) + len(others):
+        found.report["sampled_from"] = {"queries": len(tested), "gallery": len(others)}
     found.report["seen_in_training"] = _seen(version, images=queries)
     return found
 

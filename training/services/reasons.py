@@ -7,6 +7,10 @@ from retrieval.services.jobs import JobFailed
 from retrieval.storage import NO_SPACE
 
 LOW_DISK = "The disk is full: nothing of this was put into service. Free some space and start it again."
+EPOCHS_LOST = (
+    "The disk is full: the run was ended, and its epochs are lost. Free some space and start it again: it begins with "
+    "the first epoch."
+)
 NO_MEMORY = "The memory is not enough: choose a smaller batch size, or give the trainer more memory."
 IMAGE_GONE = "An image was deleted or damaged in the meantime: start it again without it."
 # What PyTorch calls a decoding process that the kernel has killed (also for shared memory), and memory that it did not
@@ -18,8 +22,11 @@ _MEMORY_WORDS = (
 
 
 @contextmanager
-def spoken_reasons() -> Iterator[None]:
-    """Raise JobFailed for what has a reason that people can do something about; all else passes."""
+def spoken_reasons(*, low_disk: str = LOW_DISK) -> Iterator[None]:
+    """Raise JobFailed for what has a reason that people can do something about; all else passes.
+
+    `low_disk` says what a full disk means for what is done here.
+    """
     from retrieval.network.errors import NetworkError, PreviewUnreadable
     from training.learning.learner import TrainingDiverged
 
@@ -41,7 +48,7 @@ def spoken_reasons() -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
-        raise JobFailed(LOW_DISK) from error
+        raise JobFailed(low_disk) from error
 
 
 def _is_of_memory(error: BaseException) -> bool:

@@ -10,22 +10,25 @@ import copy
 import logging
 import os
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 
 from retrieval.models import ModelVersion
 from retrieval.services import jobs
 from retrieval.services.indexing import create_index_job
+from retrieval.services.sampling import sample
 from retrieval.services.versions import store_version
 from retrieval.storage import work_folder
 from training.models import EpochMetrics, SplitImage, TrainingRun
 from training.services.ending import remove_left_checkpoints, run_folder
-from training.services.images import Parts, RunImage, images_of, sample
+from training.services.images import Parts, RunImage, images_of
 from training.services.judging import judge_in_run, keep_figures
-from training.services.reasons import spoken_reasons
+from training.services.reasons import EPOCHS_LOST, spoken_reasons
 from training.services.starting import RunRefused, weights_path
 from training.services.watching import Watch
 
@@ -38,8 +41,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Phase, Part = TrainingRun.Phase, SplitImage.Part
-# Principal directions of more images are much the same, and take memory with the square of their number.
-MOST_FOR_PROJECTION = 5_000
 # Enough to see what reaches a layer.
 _SAMPLE = 32
 
@@ -49,14 +50,20 @@ def train_run(run: TrainingRun, *, progress: jobs.Progress = jobs.silent) -> Non
 
     Once either is stored in the run's row, `clean_up` removes what is left.
     """
-    watch = Watch(run, progress=progress)
+    watch = Watch(run, before=_learnt_before(run), progress=progress)
     remove_left_checkpoints(but=run)
     with spoken_reasons():
         parts = images_of(run, on_progress=lambda done, total: watch(done, total, phase=Phase.READING))
         if run.model_version is None:
-            _train(run, parts=parts, watch=watch)
+            with spoken_reasons(low_disk=EPOCHS_LOST):
+                _train(run, parts=parts, watch=watch)
         report = _judge(run, parts=parts, watch=watch)
     _finish(run, report=report)
+
+
+def _learnt_before(run: TrainingRun) -> timedelta:
+    """What the epochs of earlier attempts have taken."""
+    return timedelta(seconds=run.epochs.aggregate(seconds=Sum("seconds"))["seconds"] or 0)
 
 
 def _judge(run: TrainingRun, *, parts: Parts, watch: Watch) -> dict[str, Any]:
@@ -97,7 +104,7 @@ def _train(run: TrainingRun, *, parts: Parts, watch: Watch) -> None:
     recipe = Recipe.from_dict(run.recipe)
     network, preprocessing, report = _network(run, recipe=recipe, training=parts[Part.TRAINING])
     parameters = sum(each.numel() for each in network.parameters())
-    jobs.beat(run, weights_report=report.summary(), parameters=parameters)
+    jobs.beat(run, parameters=parameters)
 
     def labelled(part: str) -> LabelledImages:
         images = parts[part]
@@ -111,7 +118,8 @@ def _train(run: TrainingRun, *, parts: Parts, watch: Watch) -> None:
         validation=labelled(Part.VALIDATION),
     )
     environment = Environment(cache_bytes=settings.TRAINING_CACHE_BYTES, workers=_workers())
-    train(network, task=task, folder=run_folder(run), hooks=_hooks(run, watch=watch), environment=environment)
+    hooks = _hooks(run, watch=watch, loaded=report.summary())
+    train(network, task=task, folder=run_folder(run), hooks=hooks, environment=environment)
     _store(run, network=network, preprocessing=preprocessing, parts=parts, watch=watch)
 
 
@@ -120,10 +128,13 @@ def _workers() -> int:
     return max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
-def _hooks(run: TrainingRun, *, watch: Watch) -> Hooks:
+def _hooks(run: TrainingRun, *, watch: Watch, loaded: str) -> Hooks:
     from training.learning.loop import Hooks
 
     def on_resume(results: list[EpochResult]) -> None:
+        if not results:
+            # What a checkpoint holds began with the weights of an earlier attempt, whatever their file has by now.
+            jobs.beat(run, weights_report=loaded)
         # What the last attempt could not tell any more, and nothing that it told of a checkpoint that is gone.
         run.epochs.filter(epoch__gt=len(results)).delete()
         for result in results:
@@ -200,13 +211,13 @@ def _store(run: TrainingRun, *, network: VGG, preprocessing: Preprocessing, part
     import numpy as np
 
     from retrieval.network.embedder import Embedder
-    from retrieval.network.projection import fit_projection
+    from retrieval.network.projection import ENOUGH_IMAGES, fit_projection
     from retrieval.network.version_file import save_version
     from training.learning.judging import compute_features
 
     embedder = Embedder(network, preprocessing=preprocessing, projection=None)
     learnt = len(parts[Part.TRAINING]) + (len(parts[Part.VALIDATION]) if run.final_epochs else 0)
-    images = sample(parts[Part.TRAINING] + parts[Part.VALIDATION], most=MOST_FOR_PROJECTION)
+    images = sample(parts[Part.TRAINING] + parts[Part.VALIDATION], most=ENOUGH_IMAGES)
     paths = [image.path for image in images]
     features = compute_features(
         embedder, paths, on_progress=lambda done: watch(done, len(paths), phase=Phase.PROJECTING)

@@ -20,10 +20,13 @@ _WHOLE_SHARE = 2
 class Watch:
     """Called often, does something about once a second. Raises JobCancelled, ClaimLost, and JobFailed after twice the
     time that is allowed for learning.
+
+    `before` is what the epochs of earlier attempts have taken. For both limits it counts as if this attempt had taken
+    it; what an interruption has lost does not count.
     """
 
-    def __init__(self, job: Job, *, progress: jobs.Progress = jobs.silent) -> None:
-        self._job, self._progress = job, progress
+    def __init__(self, job: Job, *, before: timedelta = timedelta(), progress: jobs.Progress = jobs.silent) -> None:
+        self._job, self._before, self._progress = job, before, progress
         self._began = time.monotonic()
         self._told = 0.0
 
@@ -50,4 +53,4 @@ class Watch:
         return self._elapsed() <= settings.TRAINING_TIME_LIMIT
 
     def _elapsed(self) -> timedelta:
-        return timedelta(seconds=time.monotonic() - self._began)
+        return self._before + timedelta(seconds=time.monotonic() - self._began)

@@ -8,6 +8,8 @@ FLATTERS = "These images come from the same sources as those it learnt from. Ima
 
 def lines_of_report(report: dict[str, Any]) -> Iterator[str]:
     yield f"{report['queries']} queries in a gallery of {report['gallery']} images"
+    if whole := report.get("sampled_from"):
+        yield f"  a sample, evenly spread: there are {whole['queries']} test images and {whole['gallery']} others"
     yield f"  accuracy ({report['accuracy_by']}) {_figure(report['accuracy'])}"
     yield "  " + "  ".join(f"P@{k} {_figure(value)}" for k, value in report["p_at"].items())
     yield f"  mAP@20 {_figure(report['map_at_20'])}"

@@ -19,6 +19,8 @@ from training.results import HARDEST_FIRST, class_rows, confusion_rows, from_els
 HARDEST = 10
 NEIGHBOURS = 10
 PAGE = 20
+# More of them make a matrix that nobody can read.
+MOST_IN_MATRIX = 60
 
 
 @require_GET
@@ -55,14 +57,15 @@ def result_context(request: HttpRequest, *, evaluation: Evaluation) -> dict[str,
     """What templates/training/_result.html shows."""
     sort = request.GET.get("sort", HARDEST_FIRST)
     report = evaluation.report
+    labels = report["confusion_matrix"]["labels"]
     return {
         "evaluation": evaluation,
         "report": report,
         "sort": sort,
         "elsewhere": from_elsewhere(evaluation.model_version) if evaluation.run else [],
         "class_rows": class_rows(report, sort=sort),
-        "confusion": confusion_rows(report),
-        "confusion_labels": report["confusion_matrix"]["labels"],
+        "confusion": confusion_rows(report) if len(labels) <= MOST_IN_MATRIX else [],
+        "confusion_labels": labels,
         "shows_rates": request.GET.get("rates") == "1",
         "hardest": strips(_seen(request, evaluation=evaluation)[:HARDEST], user=request.user, most=NEIGHBOURS),
     }

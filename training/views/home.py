@@ -4,14 +4,13 @@ from typing import Any
 
 from django.contrib.auth.decorators import permission_required
 from django.core.paginator import Paginator
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from retrieval.models import Embedding, IndexJob, MedicalImage, ModelVersion
+from retrieval.models import IndexJob, MedicalImage, ModelVersion
 from retrieval.models.jobs import UNFINISHED
+from retrieval.models.versions import ModelVersionQuerySet
 from retrieval.services.versions import version_to_roll_back_to
 from training.models import Evaluation, TrainingRun
 from training.results import newest_figures
@@ -57,10 +56,6 @@ def _run_row(run: TrainingRun, *, figures: dict[int, dict[str, Any]]) -> dict[st
     }
 
 
-def _version_rows(versions: QuerySet[ModelVersion], *, figures: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
-    # Counted by the index of versions alone: a join would read each embedding.
-    counted = Embedding.objects.filter(model_version=OuterRef("pk")).values("model_version").annotate(count=Count("*"))
-    rows = versions.select_related("training_run").annotate(
-        embedding_count=Coalesce(Subquery(counted.values("count")), 0)
-    )
+def _version_rows(versions: ModelVersionQuerySet, *, figures: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    rows = versions.select_related("training_run").with_embedding_count()
     return [{"version": version, "figures": figures.get(version.pk)} for version in rows]

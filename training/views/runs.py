@@ -30,8 +30,9 @@ def run_detail(request: HttpRequest, pk: int) -> HttpResponse:
     run = get_object_or_404(runs, pk=pk)
     if not request.htmx:  # type: ignore[attr-defined]
         return render(request, "training/run_detail.html", _page(request, run=run))
-    # The judgement and much else comes with the end of a run: the page is read anew.
-    if run.is_finished:
+    # The judgement and much else comes with the end of a run, the parts of its images after its beginning: the page is
+    # read anew.
+    if run.is_finished or ("split" in request.GET and run.split.exists()):
         return HttpResponseClientRefresh()
     context = _live(run)
     # Charts are drawn anew only when there is something new in them.

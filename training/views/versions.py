@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods
 from retrieval.models import ModelVersion
 from retrieval.services.versions import (
     NothingToRollBackTo,
+    SwitchedMeanwhile,
     VersionRefused,
     VersionRetired,
     version_to_roll_back_to,
@@ -28,12 +29,18 @@ def version_activate(request: HttpRequest, number: int) -> HttpResponse:
     if version.status == ModelVersion.Status.RETIRED:
         messages.error(request, str(VersionRetired(version)))
         return redirect("training_home")
+    # First: where another one is activated while the objections are found, the switch below is refused.
+    active = ModelVersion.objects.active()
     reasons = objections(version)
-    if request.method != "POST" or (reasons and "confirmed" not in request.POST):
-        context = {"version": version, "objections": reasons, "active": ModelVersion.objects.active()}
+    now, agreed = str(active.number) if active else "", request.POST.get("active")
+    is_outdated = agreed not in (None, now) and version != active
+    if is_outdated:
+        messages.error(request, str(SwitchedMeanwhile()))
+    if request.method != "POST" or is_outdated or (reasons and agreed is None):
+        context = {"version": version, "objections": reasons, "active": active}
         return render(request, "training/activate.html", context)
     try:
-        put_into_service(version)
+        put_into_service(version, agreed=now)
     except VersionRefused as refused:
         messages.error(request, str(refused))
     else:

@@ -3,7 +3,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from retrieval.management.base import ReportingCommand, model_version, progress_bar
+from retrieval.models import JobStatus
 from retrieval.services.indexing import index_missing
+from retrieval.services.jobs import JobFailed
 from retrieval.services.versions import active_version
 
 
@@ -27,7 +29,10 @@ class Command(ReportingCommand):
             {"image": str(failure.image.uuid), "reason": failure.reason}
             for failure in job.failures.select_related("image")
         ]
-        failed += [{"image": "", "reason": batch.reason} for batch in job.batches.filter(status="failed")]
+        given_up = list(job.batches.filter(status=JobStatus.FAILED))
+        if given_up and not indexed:
+            raise JobFailed(given_up[0].reason)
+        failed += [{"image": "", "reason": batch.reason} for batch in given_up]
         return {
             "model_version": version.number,
             "indexed": indexed,

@@ -8,10 +8,15 @@ from django.db import OperationalError, connection
 
 from retrieval.management.base import ReportingCommand
 from retrieval.models import Dataset
-from retrieval.services.hot_folder import REFUSED, HotFolder, Outcome
+from retrieval.services.hot_folder import REFUSED, DatasetGone, HotFolder, Outcome, was_watched
 from retrieval.services.jobs import JobFailed
 
 WAIT_AFTER_FAILURE_SECONDS = 60
+NO_SUCH_DATASET = (
+    "There is no dataset of this name, and the folder was watched before: the dataset was deleted, or has another name "
+    "now. Give that name, or make the dataset in the administration, where you also say whether all its images are "
+    "looked at before they are shown. With --create it is made, and they are not."
+)
 
 
 class Command(ReportingCommand):
@@ -24,6 +29,8 @@ class Command(ReportingCommand):
         super().add_arguments(parser)
         parser.add_argument("folder", type=Path, help="files, zips and folders that lie in it are imported")
         parser.add_argument("--name", required=True, help="the dataset that they go into, made if it does not exist")
+        text = "make the dataset even where the folder was watched before"
+        parser.add_argument("--create", action="store_true", help=text)
         text = "import what has not changed for so long; default 10"
         parser.add_argument("--settle", type=float, default=10, metavar="SECONDS", help=text)
         text = "look into the folder so often; default every 5"
@@ -36,12 +43,14 @@ class Command(ReportingCommand):
             raise CommandError("A dataset's name has 1 to 100 characters.")
         if not options["folder"].is_dir():
             raise CommandError("There is no such folder.")
-        dataset, _ = Dataset.objects.get_or_create(name=name)
+        dataset = self._dataset(name, folder=options["folder"], is_wanted=options["create"])
         try:
             hot = HotFolder(
                 options["folder"], dataset=dataset, settle_seconds=options["settle"], tell=self.stderr.write
             )
             outcomes = list(hot.work()) if options["once"] else self._watch(hot, every=options["every"])
+        except DatasetGone as gone:
+            raise CommandError(str(gone)) from gone
         except OSError as error:
             raise CommandError(f"The folder cannot be used: {error.strerror}.") from error
         return {
@@ -56,6 +65,12 @@ class Command(ReportingCommand):
                 for path, reason in each.refused.items()
             ],
         }
+
+    def _dataset(self, name: str, *, folder: Path, is_wanted: bool) -> Dataset:
+        """Not made anew by itself: a supervisor starts this again, and of the one before all may have been held."""
+        if was_watched(folder) and not is_wanted and not Dataset.objects.filter(name=name).exists():
+            raise CommandError(NO_SUCH_DATASET)
+        return Dataset.objects.get_or_create(name=name)[0]
 
     def _watch(self, hot: HotFolder, *, every: float) -> list[Outcome]:
         """Until Ctrl-C; what was imported is told at once. A failure that may pass is waited for."""

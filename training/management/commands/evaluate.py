@@ -38,7 +38,7 @@ class Command(ReportingCommand):
             evaluation = self._on_folder(version, folder=folder)
         else:
             raise CommandError("There is no such folder or archive.")
-        return {"model_version": version.number, **evaluation.report}
+        return {"model_version": version.number, "run": evaluation.run_id, **evaluation.report}
 
     def _on_run(self, version: ModelVersion, *, number: int | None) -> Evaluation:
         run = _run_for(version, number=number)
@@ -68,7 +68,8 @@ class Command(ReportingCommand):
             return judge_folder(version, folder=folder.resolve(), progress=progress)
 
     def describe(self, report: dict[str, Any]) -> None:
-        self.stdout.write(f"Model version {report['model_version']}")
+        asked = "images from elsewhere" if report["run"] is None else f"the test images of run {report['run']}"
+        self.stdout.write(f"Model version {report['model_version']} on {asked}")
         for line in lines_of_report(report):
             self.stdout.write(line)
 

@@ -1,14 +1,9 @@
-"""The archive in Django admin: datasets and labels can be changed, what jobs and workers wrote can be read.
-
-Queries are not here: what a clinician asks is nobody else's business. Model versions are in training/admin.py.
-"""
+"""Datasets, their images, and what was decided about these."""
 
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet, Sum
 from django.forms import ModelForm
@@ -18,39 +13,27 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from retrieval.admin.mixins import ChangesOnlyMixin, ReadOnlyMixin
 from retrieval.imaging.names import printable
-from retrieval.models import Dataset, DatasetDeletion, ImageChange, ImportJob, IndexJob, MedicalImage
+from retrieval.models import Dataset, ImageChange, MedicalImage
 from retrieval.services.curation import relabel
 from retrieval.services.modalities import modality_name
 from retrieval.services.uploading import open_upload
 
 
-class ReadOnlyMixin:
-    """Rows that only jobs write."""
-
-    def has_add_permission(self, request: HttpRequest, *_: object) -> bool:  # noqa: ARG002
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:  # noqa: ARG002
-        return False
-
-
 @admin.register(Dataset)
-class DatasetAdmin(ModelAdmin):
+class DatasetAdmin(ChangesOnlyMixin, ModelAdmin):
     list_display = ("name", "images", "imports", "is_synthetic", "source", "licence", "created_at")
     list_filter = ("is_synthetic",)
+    show_full_result_count = False
     search_fields = ("name", "description", "source")
     readonly_fields = ("created_at", "created_by")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Dataset]:
-        return super().get_queryset(request).annotate(image_count=Count("images"))
+        return super().get_queryset(request).with_total()  # type: ignore[attr-defined]
 
-    def save_model(self, request: HttpRequest, obj: Dataset, form: object, change: object) -> None:
+    def save_model(self, request: HttpRequest, obj: Dataset, form: ModelForm, change: Any) -> None:
         if not change:
             obj.created_by = request.user  # type: ignore[assignment]
         super().save_model(request, obj, form, change)
@@ -100,10 +83,10 @@ class DatasetAdmin(ModelAdmin):
             raise Http404
         return redirect("dataset_delete", dataset.pk)
 
-    @admin.display(description="Images", ordering="image_count")
+    @admin.display(description="Images", ordering="total")
     def images(self, dataset: Dataset) -> SafeString:
         address = reverse("admin:retrieval_medicalimage_changelist") + f"?dataset__id__exact={dataset.pk}"
-        return format_html('<a href="{}">{}</a>', address, getattr(dataset, "image_count", 0))
+        return format_html('<a href="{}">{}</a>', address, getattr(dataset, "total", 0))
 
     @admin.display(description="Imports")
     def imports(self, dataset: Dataset) -> SafeString:
@@ -112,7 +95,7 @@ class DatasetAdmin(ModelAdmin):
 
 
 @admin.register(MedicalImage)
-class MedicalImageAdmin(ModelAdmin):
+class MedicalImageAdmin(ChangesOnlyMixin, ModelAdmin):
     list_display = ("picture", "label", "modality", "body_part_examined", "dataset", "standing", "size", "created_at")
     list_display_links = ("picture", "label")
     list_filter = ("standing", "dataset", "modality", "label")
@@ -141,7 +124,7 @@ class MedicalImageAdmin(ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[MedicalImage]:
         return super().get_queryset(request).open_to(request.user)  # type: ignore[attr-defined]
 
-    def save_model(self, request: HttpRequest, obj: MedicalImage, form: ModelForm, change: object) -> None:  # noqa: ARG002
+    def save_model(self, request: HttpRequest, obj: MedicalImage, form: ModelForm, change: Any) -> None:  # noqa: ARG002
         """Only what was changed: somebody else may decide about the image meanwhile. A label has its history."""
         obj.modality = modality_name(printable(obj.modality))
         obj.body_part_examined = printable(obj.body_part_examined)
@@ -195,93 +178,3 @@ class ImageChangeAdmin(ReadOnlyMixin, ModelAdmin):
     @admin.display(description="Image")
     def page(self, change: ImageChange) -> SafeString:
         return format_html('<a href="{}">Its page in the archive</a>', change.image.get_absolute_url())
-
-
-OUTCOMES = ("accepted", "duplicates", "refused")
-
-
-@admin.register(ImportJob)
-class ImportJobAdmin(ReadOnlyMixin, ModelAdmin):
-    list_display = ("__str__", "source", "dataset", "status", "done", "total", *OUTCOMES, "queued_at", "page")
-    list_filter = ("status", "dataset")
-    list_select_related = ("dataset",)
-    fields = readonly_fields = (
-        *("dataset", "source", "source_path", "status", "reason", "done", "total", *OUTCOMES),
-        *("queued_at", "started_at", "finished_at", "page"),
-    )
-
-    @admin.display(description="Source")
-    def source(self, job: ImportJob) -> str:
-        return job.named
-
-    @admin.display(description="Progress and files")
-    def page(self, job: ImportJob) -> SafeString:
-        return format_html('<a href="{}">Its page</a>', job.get_absolute_url())
-
-
-@admin.register(DatasetDeletion)
-class DatasetDeletionAdmin(ReadOnlyMixin, ModelAdmin):
-    list_display = ("name", "status", "done", "total", "asked_by", "queued_at", "finished_at")
-    list_filter = ("status",)
-    list_select_related = ("asked_by",)
-    fields = readonly_fields = (*list_display, "reason")
-
-
-@admin.register(IndexJob)
-class IndexJobAdmin(ReadOnlyMixin, ModelAdmin):
-    list_display = ("__str__", "model_version", "state", "done", "total", "failed", "created_at")
-    list_select_related = ("model_version",)
-    fields = readonly_fields = ("model_version", "state", "done", "total", "failed", "created_at")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[IndexJob]:
-        return super().get_queryset(request).with_progress()
-
-    @admin.display(description="State")
-    def state(self, job: IndexJob) -> str:
-        return str(job.progress["status"])
-
-    @admin.display(description="Done")
-    def done(self, job: IndexJob) -> object:
-        return job.progress["done"]
-
-    @admin.display(description="Failed")
-    def failed(self, job: IndexJob) -> object:
-        return job.progress["failed"]
-
-
-admin.site.unregister([User, Group])
-
-
-@admin.register(User)
-class PersonAdmin(UserAdmin, ModelAdmin):
-    """What the site itself writes down about a person is not for people to change.
-
-    Nor do people give themselves or others more than groups give: superusers are for superusers, single rights too.
-    """
-
-    form = UserChangeForm
-    add_form = UserCreationForm
-    change_password_form = AdminPasswordChangeForm
-    readonly_fields = ("last_login", "date_joined")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:  # noqa: ARG002
-        return self.readonly_fields + (() if _is_superuser(request) else ("is_superuser", "user_permissions"))
-
-    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and _may_touch(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
-
-
-def _is_superuser(request: HttpRequest) -> bool:
-    return bool(request.user.is_superuser)
-
-
-def _may_touch(request: HttpRequest, person: User | None) -> bool:
-    return person is None or not person.is_superuser or _is_superuser(request)
-
-
-@admin.register(Group)
-class RoleAdmin(GroupAdmin, ModelAdmin):
-    pass

@@ -75,6 +75,19 @@ def test_versions_that_were_judged_before_images_went_are_compared_and_it_is_sai
     assert "Judge version 7 again" in page
 
 
+def test_where_one_could_read_fewer_images_the_way_to_a_comparison_is_said(
+    logged_in: LoggedIn, run: TrainingRun, active_version: ModelVersion
+) -> None:
+    evaluation = _judge(run)
+    evaluation.report["queries"] -= 1
+    evaluation.save()
+    page = _text(logged_in("staff").get("/training/compare/").content)
+    assert "Figures on" not in page
+    assert "The two were not judged on the same images" in page
+    for number in (active_version.number, 7):
+        assert f"manage.py evaluate --run {run.pk} --model-version {number}" in page
+
+
 def test_what_can_not_be_judged_again_says_why(
     logged_in: LoggedIn, run: TrainingRun, active_version: ModelVersion, archive: Dataset
 ) -> None:

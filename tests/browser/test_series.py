@@ -113,6 +113,7 @@ def test_the_page_names_the_slice_that_is_seen(site: LiveSite, open_page: OpenPa
         expect(page).to_have_title(re.compile("^healthy · "))
         expect(page.locator("#viewer img")).to_have_attribute("alt", f"healthy, slice 2 of {SLICES}")
         walked = page.title()
+        page.wait_for_url(f"**/series/{uuids[1]}/")
         page.reload()
         assert page.title() == walked
     finally:

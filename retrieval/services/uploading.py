@@ -18,6 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.http import UnreadablePostError
 from django.utils import timezone
+from django.utils._os import safe_join
 
 from retrieval.imaging import MANIFEST, ArchiveLimits
 from retrieval.imaging.names import examples, is_litter
@@ -62,7 +63,8 @@ def folder_of(upload: Upload) -> Path:
 
 
 def path_of(file: UploadedFile) -> Path:
-    return folder_of(file.upload) / (ARCHIVES if _is_archive(file.path) else FILES) / file.path
+    """Where it lies, which is below the upload's folder whatever its row says (else SuspiciousFileOperation)."""
+    return Path(safe_join(folder_of(file.upload) / (ARCHIVES if _is_archive(file.path) else FILES), file.path))
 
 
 def _is_archive(path: str) -> bool:
@@ -116,7 +118,8 @@ def _count(upload_pk: int, *, files: int, size: int) -> None:
 
 def _clean_path(path: str) -> str:
     """The path as it may lie on this disk: relative, without steps upwards. Raises UploadRefused."""
-    parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part != "/"]
+    # Not PurePosixPath, which takes // at the beginning for a root of its own.
+    parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".")]
     clean = "/".join(parts)
     sound = parts and ".." not in parts and clean.isprintable() and len(clean) <= 1000
     if not sound or any(len(part.encode("utf-8", "replace")) > _NAME_BYTES for part in parts):

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
+from pathlib import Path
 from threading import Thread, Timer
 from typing import Any
 
@@ -119,6 +120,15 @@ def test_paths_that_cannot_be_kept_are_refused(staff: Client, upload: Upload, pa
     assert answer.status_code == 400
     assert "rename it" in answer.content.decode()
     assert not upload.files.exists()
+
+
+@pytest.mark.parametrize("root", ["", "/", "\\", "//"])
+def test_no_path_leads_out_of_the_upload(staff: Client, upload: Upload, tmp_path: Path, root: str) -> None:
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(b"mine")
+    assert create(staff, upload, path=f"{root}{outside}", size=1, content=b"x").status_code == 201
+    assert outside.read_bytes() == b"mine"
+    assert uploading.path_of(upload.files.get()).is_relative_to(uploading.folder_of(upload))
 
 
 def test_an_archive_far_down_in_folders_is_refused_at_once(staff: Client, upload: Upload) -> None:

@@ -19,8 +19,8 @@ from retrieval.services.importing import embed_what_ended_imports_stored, import
 from retrieval.services.indexing import index_batch
 from retrieval.services.quality import check_quality
 from retrieval.services.searching import answer_query, warm_up
+from retrieval.services.switching import delete_embeddings_of_retired
 from retrieval.services.uploading import remove_old_uploads
-from retrieval.services.versions import delete_embeddings_of_retired
 from retrieval.storage import remove_abandoned_uploads
 
 logger = logging.getLogger(__name__)

@@ -101,7 +101,8 @@ def striped_folder(tmp_path: Path) -> Path:
 def active_version(db: None) -> Iterator[ModelVersion]:
     """An untrained narrow network, active."""
     from retrieval.services.searching import query_decoder
-    from retrieval.services.versions import activate_model_version, create_model_version
+    from retrieval.services.switching import activate_model_version
+    from retrieval.services.versions import create_model_version
 
     version = create_model_version(architecture="narrow", weights="none")
     activate_model_version(version)

@@ -19,7 +19,8 @@ from retrieval.services import jobs
 from retrieval.services.curation import release
 from retrieval.services.importing import import_dataset
 from retrieval.services.indexing import create_index_job
-from retrieval.services.versions import activate_model_version, create_model_version
+from retrieval.services.switching import activate_model_version
+from retrieval.services.versions import create_model_version
 from retrieval.storage import work_folder
 
 ROLES = ("clinician", "staff", "admin")

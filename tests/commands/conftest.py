@@ -14,6 +14,12 @@ from retrieval.models import ModelVersion
 Manage = Callable[..., tuple[int, dict[str, Any]]]
 
 
+def files_below(folder: Path) -> set[str]:
+    """Paths without the names of batches."""
+    paths = (path.relative_to(folder).parts for path in folder.rglob("*") if path.is_file())
+    return {"/".join((parts[0], *parts[2:])) for parts in paths}
+
+
 @pytest.fixture
 def manage(db: None) -> Manage:
     """Run a command with --json: (exit status, document)."""

@@ -22,7 +22,7 @@ ANSWER_SECONDS = 20
 SWITCH = """
 import time
 from retrieval.models import ModelVersion, Query
-from retrieval.services.versions import activate_model_version
+from retrieval.services.switching import activate_model_version
 versions = [ModelVersion.objects.get(number=number) for number in {numbers}]
 answered = Query.objects.filter(status="done").count
 for turn in range({switches}):
@@ -34,7 +34,7 @@ for turn in range({switches}):
 """
 RETIRE = """
 from retrieval.models import ModelVersion
-from retrieval.services.versions import activate_model_version, retire_model_version
+from retrieval.services.switching import activate_model_version, retire_model_version
 activate_model_version(ModelVersion.objects.get(number={active}))
 for number in {numbers}:
     retire_model_version(ModelVersion.objects.get(number=number))

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from retrieval.models import Dataset, Embedding, IndexJob, MedicalImage, ModelVersion
 from retrieval.services import jobs
-from retrieval.services.versions import retire_model_version
+from retrieval.services.switching import retire_model_version
 from tests.pictures import png, striped_pixels
 from tests.quality_rows import add_images
 from tests.services.conftest import small_disk_at

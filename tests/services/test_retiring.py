@@ -10,19 +10,17 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
 from retrieval.models import Embedding, IndexBatch, IndexJob, JobStatus, MedicalImage, ModelVersion, Query
-from retrieval.services import jobs, versions
+from retrieval.services import jobs, switching
 from retrieval.services.checking import check_archive, remove_orphans
 from retrieval.services.indexing import create_index_job
 from retrieval.services.searching import ask_again, ask_with_image
-from retrieval.services.versions import (
+from retrieval.services.switching import (
     VersionInUse,
-    VersionRetired,
     activate_model_version,
-    create_model_version,
     delete_embeddings_of_retired,
-    load_embedder,
     retire_model_version,
 )
+from retrieval.services.versions import VersionRetired, create_model_version, load_embedder
 from tests.pictures import drawn_pixels, png
 from tests.services.conftest import Answer, ImportFolder
 
@@ -49,7 +47,7 @@ def _embeddings(version: ModelVersion) -> int:
 def test_rows_and_file_go_and_the_version_stays_by_name(
     active_version: ModelVersion, other: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(versions, "DELETED_AT_ONCE", 4)
+    monkeypatch.setattr(switching, "DELETED_AT_ONCE", 4)
     path, digest = Path(other.weights.path), other.weights_sha256
     retire_model_version(other)
     assert (other.number, other.status, other.weights.name, other.weights_sha256) == (2, "retired", "", digest)

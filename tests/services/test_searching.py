@@ -13,7 +13,8 @@ from redis import Redis
 from retrieval.models import Embedding, IndexJob, JobStatus, MedicalImage, ModelVersion, Query, SearchResult
 from retrieval.services import jobs
 from retrieval.services.searching import GONE, ask_again, ask_with_image, ask_with_upload
-from retrieval.services.versions import activate_model_version, create_model_version
+from retrieval.services.switching import activate_model_version
+from retrieval.services.versions import create_model_version
 from retrieval.tasks import search_task
 from tests.live_site import wait_until
 from tests.pictures import drawn_pixels, png

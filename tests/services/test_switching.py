@@ -9,18 +9,15 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from retrieval.models import ModelVersion
-from retrieval.services.versions import (
-    NoActiveVersion,
+from retrieval.services.switching import (
     NothingToRollBackTo,
     SwitchedMeanwhile,
-    WeightsUnusable,
     activate_model_version,
-    active_version,
-    create_model_version,
     retire_model_version,
     roll_back,
     version_to_roll_back_to,
 )
+from retrieval.services.versions import NoActiveVersion, WeightsUnusable, active_version, create_model_version
 from tests.live_site import wait_until
 
 SENTENCE = "The weights file of model version 2 is {what}: restore it, or activate another version."

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from retrieval.models import JobStatus, ModelVersion
 from retrieval.services import jobs
-from retrieval.services.versions import activate_model_version
+from retrieval.services.switching import activate_model_version
 from tests.services.training import work
 from training.models import TrainingRun
 from training.services import running

@@ -28,7 +28,9 @@ def test_a_run_ends_with_a_judged_version_that_is_being_indexed(start: Callable[
     assert [each.epoch for each in run.epochs.all()] == [1, 2, 3, 4]
     parts = {part: run.split.filter(part=part).count() for part in Part.values}
     assert (sum(parts.values()), parts[Part.TEST]) == (40, 8)
-    report = run.evaluations.get(model_version=version).report
+    evaluation = run.evaluations.get(model_version=version)
+    assert run.started_at < evaluation.started_at < evaluation.finished_at < run.finished_at  # type: ignore[operator]
+    report = evaluation.report
     assert (report["queries"], report["gallery"], report["accuracy_by"]) == (8, 32, "classifier")
     assert "sampled_from" not in report
     assert version.metrics["p_at"] == report["p_at"]

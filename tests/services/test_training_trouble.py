@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion
 from retrieval.services import jobs
-from retrieval.services.versions import activate_model_version
+from retrieval.services.switching import activate_model_version
 from tests.services.conftest import ImportFolder, small_disk_at
 from tests.services.training import RECIPE, work
 from tests.training_rows import make_run

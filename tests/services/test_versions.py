@@ -14,14 +14,8 @@ from retrieval.network.errors import WeightsRefused
 from retrieval.services import versions
 from retrieval.services.checking import check_archive
 from retrieval.services.jobs import JobFailed
-from retrieval.services.versions import (
-    LOW_DISK,
-    UNTRAINED,
-    create_model_version,
-    load_embedder,
-    retire_model_version,
-    store_version,
-)
+from retrieval.services.switching import retire_model_version
+from retrieval.services.versions import LOW_DISK, UNTRAINED, create_model_version, load_embedder, store_version
 from tests.pictures import drawn_pixels
 from tests.services.conftest import ImportFolder
 

@@ -14,7 +14,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion, Query
-from retrieval.services.versions import activate_model_version, create_model_version, retire_model_version
+from retrieval.services.switching import activate_model_version, retire_model_version
+from retrieval.services.versions import create_model_version
 from tests.pictures import drawn_pixels, png
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from retrieval.models import Dataset, Embedding, IndexFailure, IndexJob, ModelVersion
-from retrieval.services.versions import SwitchedMeanwhile, activate_model_version
+from retrieval.services.switching import SwitchedMeanwhile, activate_model_version
 from tests.training_rows import make_evaluation, make_run, make_version
 from training.models import Evaluation, TrainingRun
 from training.services.activation import put_into_service

@@ -7,7 +7,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from retrieval.models import Dataset, IndexBatch, IndexJob, ModelVersion
-from retrieval.services.versions import create_model_version, retire_model_version
+from retrieval.services.switching import retire_model_version
+from retrieval.services.versions import create_model_version
 
 
 def test_a_version_that_cannot_serve_is_refused_in_words(

@@ -4,7 +4,8 @@ from django.db import transaction
 
 from retrieval.models import MedicalImage, ModelVersion
 from retrieval.services.indexing import have_missing_embedded
-from retrieval.services.versions import VersionRefused, activate_model_version, retire_model_version, roll_back
+from retrieval.services.switching import activate_model_version, retire_model_version, roll_back
+from retrieval.services.versions import VersionRefused
 from training.models import Evaluation, TrainingRun
 from training.results import comparable
 from training.services.starting import VERSION

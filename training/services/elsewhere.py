@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.utils import timezone
 
 from retrieval.imaging import ArchiveLimits, Decoder, FileRefused, Member, Rendering, in_order, open_source
-from retrieval.models import Embedding, JobStatus, MedicalImage, ModelVersion
+from retrieval.models import Embedding, MedicalImage, ModelVersion
 from retrieval.models.versions import EmbeddingQuerySet
 from retrieval.services import jobs
 from retrieval.services.importing import DECODERS
@@ -50,7 +51,7 @@ def judge_folder(version: ModelVersion, *, folder: Path, progress: jobs.Progress
     """Ask with every labelled image of a folder or zip archive, and keep the figures. Raises JobFailed."""
     if not _labelled(version).exists():
         raise jobs.JobFailed(NOTHING_INDEXED.format(number=version.number))
-    left_out = _LeftOut()
+    began, left_out = timezone.now(), _LeftOut()
     with spoken_reasons():
         reader = Reader(version)
         questions = list(_questions(folder, reader=reader, left_out=left_out, progress=progress))
@@ -60,7 +61,7 @@ def judge_folder(version: ModelVersion, *, folder: Path, progress: jobs.Progress
     report = _report(questions, version=version, gallery=_gallery(version), reader=reader)
     report["left_out"] = vars(left_out)
     return Evaluation.objects.create(
-        model_version=version, source=_source(folder), report=report, status=JobStatus.DONE
+        model_version=version, source=_source(folder), report=report, **jobs.done_since(began)
     )
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from retrieval.models import JobStatus
 from retrieval.services import jobs
-from retrieval.services.versions import VersionInUse, retire_model_version
+from retrieval.services.switching import VersionInUse, retire_model_version
 from training.models import TrainingRun
 
 

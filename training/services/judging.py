@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
+from django.utils import timezone
 
 from retrieval.models import JobStatus, MedicalImage, ModelVersion
 from retrieval.services import jobs
@@ -69,10 +70,11 @@ def judge_in_run(run: TrainingRun, *, version: ModelVersion, parts: Parts, watch
     done = run.evaluations.filter(model_version=version, status=JobStatus.DONE).first()
     if done:
         return done
+    began = timezone.now()
     answers = _answers(version, parts=parts, watch=watch)
     with transaction.atomic():
         evaluation = Evaluation.objects.create(
-            model_version=version, run=run, report=answers.report, status=JobStatus.DONE
+            model_version=version, run=run, report=answers.report, **jobs.done_since(began)
         )
         _add_images(evaluation, answers=answers)
     return evaluation

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 from retrieval.models import IndexJob, MedicalImage, ModelVersion
 from retrieval.models.jobs import UNFINISHED
 from retrieval.models.versions import ModelVersionQuerySet
-from retrieval.services.versions import version_to_roll_back_to
+from retrieval.services.switching import version_to_roll_back_to
 from training.models import Evaluation, TrainingRun
 from training.results import newest_figures
 

@@ -7,13 +7,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods
 
 from retrieval.models import ModelVersion
-from retrieval.services.versions import (
-    NothingToRollBackTo,
-    SwitchedMeanwhile,
-    VersionRefused,
-    VersionRetired,
-    version_to_roll_back_to,
-)
+from retrieval.services.switching import NothingToRollBackTo, SwitchedMeanwhile, version_to_roll_back_to
+from retrieval.services.versions import VersionRefused, VersionRetired
 from training.results import index_counts
 from training.services.activation import give_up, go_back, objections, put_into_service, worse_answers
 

@@ -7,7 +7,8 @@ from django.db import transaction
 
 from retrieval.management.base import ReportingCommand
 from retrieval.services.indexing import have_missing_embedded
-from retrieval.services.versions import activate_model_version, create_model_version
+from retrieval.services.switching import activate_model_version
+from retrieval.services.versions import create_model_version
 
 
 class Command(ReportingCommand):

@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-from retrieval.private_file import write_private
+from retrieval.disk import sync_folder, write_private
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -30,4 +30,6 @@ def secret(name: str) -> str:
             pass
         finally:
             candidate.unlink()
+        # A key that was used must not be another one after a power cut.
+        sync_folder(path.parent)
     return path.read_text()

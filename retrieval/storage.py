@@ -15,6 +15,8 @@ from django.conf import settings
 from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
 
+from retrieval.disk import sync_folder
+
 _PREFIX = "work-"
 # Django's name for an upload that is too large for memory, and how long nobody has written to one that is given up.
 _UPLOADS = "*.upload*"
@@ -23,7 +25,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DurableFileSystemStorage(FileSystemStorage):
-    """Writes to a temporary name, syncs, renames: a name either holds the whole file or does not exist.
+    """Writes to a temporary name, syncs, renames, syncs the name: it either holds the whole file or does not exist.
 
     Names are ours and derived from content (retrieval/services/naming.py), so an existing file is replaced by an
     equal one: a job that runs twice leaves no second copy.
@@ -46,11 +48,18 @@ class DurableFileSystemStorage(FileSystemStorage):
                 file.flush()
                 os.fsync(file.fileno())
                 temporary.replace(target)
+                self._sync_names(target.parent)
             except BaseException:
                 # A disk that is full already must not keep halves.
                 temporary.unlink(missing_ok=True)
                 raise
         return name
+
+    def _sync_names(self, folder: Path) -> None:
+        """Those of the file, and of the folders that it is the first one in. It costs nothing where nothing is new."""
+        while folder != Path(self.location).parent:
+            sync_folder(folder)
+            folder = folder.parent
 
 
 @contextmanager

@@ -34,10 +34,10 @@ OURS = ("retrieval", "training")
 MAY_IMPORT = {
     "cbmir_site": ("training", "retrieval"),
     "training": ("retrieval",),
-    "training/learning": ("retrieval.network",),
+    "training/learning": ("retrieval.network", "retrieval.disk"),
     "retrieval": (),
     "retrieval/imaging": (),
-    "retrieval/network": (),
+    "retrieval/network": ("retrieval.disk",),
 }
 WITHOUT_DJANGO = ("retrieval/imaging", "retrieval/network", "training/learning")
 # Too heavy for the web process, and decoders of strangers' files have no business there.

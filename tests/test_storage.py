@@ -1,10 +1,11 @@
-"""What is left of processes that were killed."""
+"""What is left of processes that were killed, and of power cuts."""
 
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from pytest_django import Settings
@@ -33,6 +34,19 @@ def test_a_half_written_file_is_written_over(media: Path) -> None:
     default_storage.save("previews/one.png", ContentFile(b"whole"))
     assert _files(media) == ["previews/one.png"]
     assert (media / "previews" / "one.png").read_bytes() == b"whole"
+
+
+def test_a_file_and_all_its_folders_are_synced_by_name(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut rows would name files that are not there."""
+    synced: list[Path] = []
+
+    def fsync(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    default_storage.save("previews/a/one.png", ContentFile(b"whole"))
+    folder = media.resolve() / "previews" / "a"
+    assert synced == [folder / ".one.png", folder, folder.parent, media.resolve()]
 
 
 def test_many_write_the_same_file_at_once(media: Path) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,15 +53,6 @@ def write_tensors(path: Path, *, tensors: Mapping[str, Tensor], metadata: dict[s
         # The library tells the system's error in its text only.
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make sure that a name that was given to a file is on the disk too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from retrieval.disk import sync_folder
 from retrieval.network.errors import WeightsRefused
 from retrieval.network.preprocessing import Preprocessing
 from retrieval.network.projection import Projection
-from retrieval.network.tensor_files import METADATA_KEY, read_metadata, read_tensors, sync_folder, write_tensors
+from retrieval.network.tensor_files import METADATA_KEY, read_metadata, read_tensors, write_tensors
 from retrieval.network.vgg import VGG, empty_network
 
 _FORMAT = 1

@@ -13,8 +13,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import transaction
 
+from retrieval.disk import write_private
 from retrieval.models import Dataset, ImportJob, MedicalImage, ModelVersion
-from retrieval.private_file import write_private
 from retrieval.services import jobs
 from retrieval.services.curation import release
 from retrieval.services.importing import import_dataset

@@ -20,6 +20,7 @@ from django.http import UnreadablePostError
 from django.utils import timezone
 from django.utils._os import safe_join
 
+from retrieval.disk import sync_folder
 from retrieval.imaging import MANIFEST, ArchiveLimits
 from retrieval.imaging.names import examples, is_litter
 from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus, Upload, UploadedFile
@@ -251,9 +252,8 @@ def _name_of(paths: list[str]) -> str:
 def _sync_folders(folder: Path) -> None:
     """Make sure that the names are on the disk too; the contents are already."""
     for below, _, _ in os.walk(folder):
-        handle = os.open(below, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
+        sync_folder(Path(below))
+    sync_folder(folder.parent)
 
 
 def discard_upload(upload: Upload) -> None:

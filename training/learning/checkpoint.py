@@ -10,7 +10,8 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from retrieval.network.tensor_files import sync_folder, write_tensors
+from retrieval.disk import sync_folder
+from retrieval.network.tensor_files import write_tensors
 
 _KEY = "state"
 

@@ -1,7 +1,16 @@
-"""Files that hold secrets. No Django here: the settings themselves are made with it."""
+"""Files that are on the disk, names and all, when a function returns. No Django here: the settings need it too."""
 
 import os
 from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make sure that a name that was given to something in the folder is on the disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -12,3 +21,4 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    sync_folder(path.parent)

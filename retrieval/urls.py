@@ -7,6 +7,7 @@ urlpatterns = [
     path("queries/", views.query_list, name="query_list"),
     path("queries/<uuid:uuid>/", views.query_detail, name="query_detail"),
     path("queries/<uuid:uuid>/preview.png", views.query_preview, name="query_preview"),
+    path("queries/<uuid:uuid>/delete/", views.query_delete, name="query_delete"),
     path("queries/<uuid:uuid>/again/", views.query_again, name="query_again"),
     path("images/<uuid:uuid>/", views.image_detail, name="image_detail"),
     path("images/<uuid:uuid>/preview.png", views.image_preview, name="image_preview"),

@@ -12,11 +12,19 @@ from django.db.models import Min
 from django.utils import timezone
 
 from retrieval.models import DatasetDeletion, ImportJob, JobStatus, MedicalImage, ModelVersion, Query, StoredFile
-from retrieval.services.jobs import job_models
+from retrieval.services.jobs import JobFailed, job_models
 from retrieval.services.storing import remove_unneeded
 
 # Who writes a file that nothing was added to for so long is gone.
 QUIET = timedelta(minutes=1)
+ANOTHER_DATABASE = (
+    "Nothing was removed: most files that this database names are not there, so it seems to belong to other files. "
+    "Look at DATABASE_URL and at the data folder first."
+)
+EMPTY_DATABASE = (
+    "Nothing was removed: this database has never seen an import, so it seems to belong to other files. Look at "
+    "DATABASE_URL and at the data folder first."
+)
 
 
 def check_archive() -> dict[str, object]:
@@ -92,11 +100,22 @@ def remove_orphans() -> list[str]:
     """Remove the files that no row knows, and return their names.
 
     Nobody is served by them: an import that was interrupted and never came to its end has left them. One that goes on
-    with it now may need them again, so that rows are looked at once more when nobody can add any.
+    with it now may need them again, so that rows are looked at once more when nobody can add any. Raises JobFailed
+    where the database is plainly not that of these files: all of them would be orphans.
     """
+    _refuse_strangers()
     orphans = _orphans()
     others = {*_of_queries(), *(name for name, _ in _weights())}
     return sorted(remove_unneeded([name for name in orphans if name not in others]))
+
+
+def _refuse_strangers() -> None:
+    expected = _expected()
+    there = sum(map(default_storage.exists, expected))
+    if there < len(expected) / 2:
+        raise JobFailed(ANOTHER_DATABASE)
+    if not ImportJob.objects.exists():
+        raise JobFailed(EMPTY_DATABASE)
 
 
 def _present() -> set[str]:

@@ -8,6 +8,7 @@ from retrieval.views.browsing import (
     series_detail,
 )
 from retrieval.views.deleting import dataset_delete, deletion_detail
+from retrieval.views.history import query_delete
 from retrieval.views.importing import import_cancel, import_detail, import_report, import_retry
 from retrieval.views.quality import (
     dataset_quality,
@@ -39,6 +40,7 @@ __all__ = [
     "quality_decide",
     "quality_undo",
     "query_again",
+    "query_delete",
     "query_detail",
     "query_list",
     "query_preview",

@@ -118,7 +118,7 @@ def test_enter_in_the_note_decides_nothing(open_page: OpenPage, site: LiveSite, 
     page.goto(page.locator(".review-card a").first.get_attribute("href") or "")
     page.get_by_label("Note").fill("a name at the top")
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Take out of the archive").click()
+    page.get_by_role("button", name="Exclude").click()
     expect(page.get_by_text("a name at the top")).to_be_visible()
     assert sorted(row[0] for row in site.query(STANDINGS, (ward,))) == ["excluded"] + ["held"] * 4
     assert site.value("SELECT count(*) FROM retrieval_imagechange WHERE note = 'a name at the top'") == 1

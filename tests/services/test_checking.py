@@ -1,6 +1,7 @@
 """check_archive finds what is wrong, and nothing that is not."""
 
 import os
+import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -77,6 +78,23 @@ def test_orphans_are_found_and_removed_alone(image: MedicalImage, media: Path) -
     assert remove_orphans() == names
     assert {path for path in media.rglob("*") if path.is_file()} == before - {media / name for name in names}
     assert check_archive()["ok"] is True
+
+
+def test_a_database_of_other_files_removes_none(image: MedicalImage, media: Path) -> None:
+    files = {path: path.read_bytes() for path in media.rglob("*") if path.is_file()}
+    moved = media.rename(media.with_name("moved"))
+    (media / "originals").mkdir(parents=True)
+    _orphan(media, "originals/another")
+    with pytest.raises(jobs.JobFailed, match="most files that this database names are not there"):
+        remove_orphans()
+    shutil.rmtree(media)
+    moved.rename(media)
+    ImportJob.objects.all().delete()
+    MedicalImage.objects.all().delete()
+    StoredFile.objects.all().delete()
+    with pytest.raises(jobs.JobFailed, match="never seen an import"):
+        remove_orphans()
+    assert {path: path.read_bytes() for path in media.rglob("*") if path.is_file()} == files
 
 
 def test_an_orphan_that_an_import_needs_again_is_kept(

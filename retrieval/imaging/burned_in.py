@@ -1,6 +1,6 @@
 """Whether a person should look at a DICOM picture first: it may show whose it is, or is no picture for a reader.
 
-What shows whose it is: names and dates drawn into it, or a face.
+What shows whose it is: names and dates drawn into it, a label, or a face.
 
 The standard has an attribute for it, Burned In Annotation (PS3.3, C.7.6.1), which few devices fill in. Where it is not
 NO, what is known of practice decides: the filter for burned-in pixels of RSNA's Clinical Trial Processor quarantines
@@ -15,6 +15,7 @@ from retrieval.imaging.dicom_kind import derived_kind
 
 _MARKED = "The file says that text is burned into its picture. Look for names, dates and numbers."
 _RECOGNISABLE = "The file says that the patient can be recognised in its picture."
+_LABELLED = "The picture shows the label of a slide or specimen, or may show it. Look for names, dates and numbers."
 _ULTRASOUND = (
     "Ultrasound devices draw names and dates into their pictures, and the file does not say that this one is free of "
     "them."
@@ -45,6 +46,7 @@ _ULTRASOUND_MODALITIES = ("US", "IVUS", "BDUS", "EC")
 _CAPTURE_MODALITIES = ("SC", "DOC", "HC")
 _CAMERA_MODALITIES = ("XC", "ES", "DMS")
 _UNKNOWN_MODALITIES = ("OT", "")
+_SLIDE_CLASS, _SLIDE_MODALITY = "1.2.840.10008.5.1.4.1.1.77.1.6", "SM"
 # Conversion Type (PS3.3, C.8.6.1) of what people see on a screen, film or sheet. DI and SYN are no such thing.
 _CONVERSIONS = ("DV", "DF", "SD", "SI", "WSD", "DRW")
 # A second device that captured the picture: their presence is what CTP looks for.
@@ -62,6 +64,8 @@ def review_reason(dataset: Dataset) -> str:
         return _MARKED
     if _code(dataset, "RecognizableVisualFeatures") == "YES":
         return _RECOGNISABLE
+    if _shows_label(dataset):
+        return _LABELLED
     if _has_hidden_overlay(dataset):
         return _HIDDEN_OVERLAY
     if kind := derived_kind(dataset):
@@ -76,6 +80,18 @@ def review_reason(dataset: Dataset) -> str:
     if modality in _CAMERA_MODALITIES:
         return _CAMERA
     return _UNKNOWN_KIND if modality in _UNKNOWN_MODALITIES else ""
+
+
+def _shows_label(dataset: Dataset) -> bool:
+    """Tell pictures of labels (PS3.3, C.8.12.4.1.1), for which devices state that no text is burned in: it is glued on.
+
+    An overview shows the whole slide, label included; of other devices the word says nothing of the kind.
+    """
+    kind = _code(dataset, "ImageType")
+    if "LABEL" in kind or _code(dataset, "SpecimenLabelInImage") == "YES":
+        return True
+    is_slide = _code(dataset, "SOPClassUID") == _SLIDE_CLASS or _code(dataset, "Modality") == _SLIDE_MODALITY
+    return is_slide and "OVERVIEW" in kind
 
 
 def _has_hidden_overlay(dataset: Dataset) -> bool:

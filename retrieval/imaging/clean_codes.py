@@ -1,4 +1,4 @@
-"""The coded strings that a cleaned DICOM file keeps: those that the standard defines, letter for letter.
+"""The coded strings that are kept of a DICOM file, in it and in rows: those that the standard defines, to the letter.
 
 A code becomes free text as soon as any word passes for one.
 """

@@ -29,15 +29,18 @@ from pydicom.valuerep import format_number_as_ds
 
 from retrieval.imaging.clean_codes import is_code
 from retrieval.imaging.clean_pixels import encapsulated_pieces, native_pieces
-from retrieval.imaging.clean_tables import LUT_SEQUENCES, keep_lut, kept_tables
+from retrieval.imaging.clean_tables import keep_lut, kept_tables, luts_looked_up
 from retrieval.imaging.dicom import pixel_options
 from retrieval.imaging.dicom_damage import UNDEFINED_LENGTH, check_complete, refusing_damage
+from retrieval.imaging.dicom_grey import LUT_SEQUENCES
 from retrieval.imaging.dicom_stream import is_deflated, plain_stream
 from retrieval.imaging.limits import Limits
 from retrieval.imaging.stored_form import Piece, Span, length_of
 from retrieval.imaging.uids import mapped_uid
 
 Rule = tuple[int, ...]
+# By their identity: elements that are equal may stand in other places.
+Luts = dict[int, DataElement]
 # Z: may be there without a value (type 2), so that readers that insist on it find it. What else it names goes.
 _EMPTIED = {*profile.Z_TAGS, *profile.Z_D_TAGS, *profile.X_Z_TAGS, *profile.X_Z_D_TAGS}
 # But for U, and for sequences of references (X/Z/U*): their UIDs are mapped.
@@ -65,7 +68,8 @@ def dicom_pieces(path: Path, *, limits: Limits, uid_key: str) -> list[Piece]:
         encapsulated = options["transfer_syntax_uid"].is_encapsulated
         pixels = (encapsulated_pieces if encapsulated else native_pieces)(stream, options=options)
         tables = kept_tables(dataset, encapsulated=encapsulated)
-        clean(dataset, uid_key=uid_key)
+        luts = luts_looked_up(dataset, frames=int(options["number_of_frames"]))
+        clean(dataset, uid_key=uid_key, luts={id(lut): lut for lut in luts})
         for table in tables:
             dataset.add(table)
         if options["photometric_interpretation"] == "YBR_FULL":
@@ -91,13 +95,13 @@ def _moved(piece: Piece, *, by: int) -> Piece:
     return replace(piece, offset=piece.offset + by) if isinstance(piece, Span) else piece
 
 
-def clean(dataset: Dataset, *, uid_key: str) -> None:
-    """Leave of a data set, and of all that is nested in it, what the module's docstring says."""
+def clean(dataset: Dataset, *, uid_key: str, luts: Luts) -> None:
+    """Leave of a data set, and of all that is nested in it, what the module's docstring says; of LUTs these."""
     for tag in list(dataset.keys()):
         element = None
         try:
             element = dataset[tag]
-            kept = _cleaned(element, uid_key=uid_key)
+            kept = _cleaned(element, uid_key=uid_key, luts=luts)
         except RecursionError:
             raise
         except Exception:
@@ -109,7 +113,7 @@ def clean(dataset: Dataset, *, uid_key: str) -> None:
             dataset.add(kept)
 
 
-def _cleaned(element: DataElement, *, uid_key: str) -> DataElement | None:
+def _cleaned(element: DataElement, *, uid_key: str, luts: Luts) -> DataElement | None:
     """Return what stays of the element, None when nothing does."""
     keyword, representations, rule = _known(element.tag)
     if element.VR not in representations or element.tag.group in _OVERLAYS:
@@ -119,10 +123,10 @@ def _cleaned(element: DataElement, *, uid_key: str) -> DataElement | None:
     if rule in _REMOVED:
         return None
     if keyword in LUT_SEQUENCES:
-        return keep_lut(element)
+        return keep_lut(element) if id(element) in luts else None
     if element.VR == "SQ":
         for item in element.value:
-            clean(item, uid_key=uid_key)
+            clean(item, uid_key=uid_key, luts=luts)
         return element
     if element.VR == "UI":
         element.value = [_mapped(uid, uid_key=uid_key) for uid in _values(element)]

@@ -61,25 +61,41 @@ def _segment(data: mmap, *, marker: int, at: int, end: int) -> Piece:
 
 
 def jpeg_edits(frame: bytes) -> Iterator[Edit]:
-    """Yield zeros for what a JPEG or JPEG-LS frame holds besides its picture.
+    """Yield zeros for what a JPEG or JPEG-LS frame, or a part of a TIFF file, holds besides its picture.
 
     Raises ValueError when its segments cannot be walked.
     """
+    for marker, inside, after in _segments(frame):
+        inside = min(inside + _needed_length(frame[inside:after], marker=marker), after)
+        yield inside, bytes(after - inside)
+
+
+def lost_its_end(frame: bytes) -> bool:
+    """Tell a frame that no end follows after its last scan: a decoder draws the rest of it, and notices nothing."""
+    try:
+        return all(marker != _END[1] for marker, _, _ in _segments(frame))
+    except ValueError:
+        # Cut in a segment between two scans, or else broken: what has no scan the decoder refuses.
+        scan = frame.rfind(bytes([0xFF, _SCAN]))
+        return scan >= 0 and _END not in frame[scan:]
+
+
+def _segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, begin and end of what each segment holds; of the end of the picture, whatever follows it."""
     at, scanned = 2, False
     if not frame.startswith(b"\xff\xd8"):
         raise ValueError("It does not begin as a picture does.")
     while found := _NEXT_OF_FRAME.search(frame, at) if scanned else _FIRST_OF_FRAME.match(frame, at):
         at, marker = found.end(), found.group()[-1]
         if marker == _END[1]:
-            yield at, bytes(len(frame) - at)
+            yield marker, at, len(frame)
             return
         inside, after = at + 2, at + int.from_bytes(frame[at : at + 2], "big")
         if not inside <= after <= len(frame):
             raise ValueError("A segment of it does not end.")
-        inside = min(inside + _needed_length(frame[inside:after], marker=marker), after)
-        yield inside, bytes(after - inside)
+        yield marker, inside, after
         at, scanned = after, marker == _SCAN
-    # A picture whose end was lost is drawn all the same: its last scan takes the rest. Nothing else may.
+    # Within a TIFF file a picture whose end was lost is drawn all the same: its last scan takes the rest, nothing else.
     if not scanned:
         raise ValueError("What stands between its segments is none.")
 

@@ -9,8 +9,9 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-LUT_SEQUENCES = ("ModalityLUTSequence", "VOILUTSequence")
-_COLOURS = ("Red", "Green", "Blue")
+from retrieval.imaging.dicom_grey import LUT_SEQUENCES, lut_sequence, usable_lut
+from retrieval.imaging.dicom_palette import COLOURS, palette_tables
+
 _EXTENDED_OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 
 
@@ -19,26 +20,41 @@ def kept_tables(dataset: Dataset, *, encapsulated: bool) -> list[DataElement]:
     kept = [dataset[keyword] for keyword in _EXTENDED_OFFSETS if encapsulated and keyword in dataset]
     if dataset.PhotometricInterpretation != "PALETTE COLOR":
         return kept
-    plain, segmented = (
-        [f"{kind}{colour}PaletteColorLookupTableData" for colour in _COLOURS] for kind in ("", "Segmented")
+    names = [f"{colour}PaletteColorLookupTableData" for colour in COLOURS]
+    if names[0] in dataset:
+        entries = int(dataset["RedPaletteColorLookupTableDescriptor"].value[0]) or 2**16
+        return kept + [_cut(dataset[name], entries=entries) for name in names]
+    # Segments may give more entries than there are, with room for any text; a plain palette has none.
+    tables = palette_tables(dataset)
+    kind = tables.dtype.newbyteorder("<" if dataset.original_encoding[1] else ">")
+    plain = (table.astype(kind).tobytes() for table in tables.T)
+    return kept + [
+        DataElement(name, "OW", data + bytes(len(data) % 2)) for name, data in zip(names, plain, strict=True)
+    ]
+
+
+def luts_looked_up(dataset: Dataset, *, frames: int) -> list[DataElement]:
+    """Return the sequences of LUTs that some frame is shown by; colours pass no LUT."""
+    if dataset.SamplesPerPixel != 1 or dataset.PhotometricInterpretation == "PALETTE COLOR":
+        return []
+    found = (
+        lut_sequence(dataset, index=index, keyword=keyword) for index in range(frames) for keyword in LUT_SEQUENCES
     )
-    if plain[0] not in dataset:
-        return kept + [dataset[keyword] for keyword in segmented]
-    entries = int(dataset["RedPaletteColorLookupTableDescriptor"].value[0]) or 2**16
-    return kept + [_cut(dataset[keyword], entries=entries) for keyword in plain]
+    return [sequence for sequence in found if sequence is not None]
 
 
 def keep_lut(sequence: DataElement) -> DataElement:
-    """Leave the first item of a sequence of LUTs, with nothing but its table, and that only if it is complete."""
+    """Leave the first item of a sequence of LUTs, with nothing but its table, and that only if it is usable."""
     del sequence.value[1:]
-    for item in sequence.value:
-        kept: list[DataElement] = []
-        if item.get("LUTData") and len(item.get("LUTDescriptor") or ()) == 3:
-            entries = int(item.LUTDescriptor[0]) or 2**16
-            kept = [item["LUTDescriptor"], _cut(item["LUTData"], entries=entries)]
-        item.clear()
+    item = usable_lut(sequence)
+    kept: list[DataElement] = []
+    if item is not None:
+        entries = int(item.LUTDescriptor[0]) or 2**16
+        kept = [item["LUTDescriptor"], _cut(item["LUTData"], entries=entries)]
+    for emptied in sequence.value:
+        emptied.clear()
         for element in kept:
-            item.add(element)
+            emptied.add(element)
     return sequence
 
 

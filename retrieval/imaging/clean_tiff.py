@@ -23,6 +23,8 @@ _NEEDED = {
 }
 _WIDTHS = {1: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 16: 8}
 _UNDEFINED, _JPEG_TABLES = 7, 347
+# A palette is looked up in pictures of indices alone.
+_PALETTE, _PHOTOMETRY, _OF_INDICES = 320, 262, 3
 # Where the pixels lie: strips and tiles, and the lengths of them.
 _PIXELS = ((273, 279), (324, 325))
 _TILE_OFFSETS = 324
@@ -93,24 +95,32 @@ def _keep_directory(data: mmap, *, at: int, layout: _Layout, kept: list[tuple[in
     start = at + layout.count
     end = start + int.from_bytes(data[at:start], layout.order) * layout.entry
     following = data[end : end + layout.offset]
-    entries, numbers = [], {}
+    entries: list[tuple[int, bytes, list[tuple[int, Piece]]]] = []
+    numbers: dict[int, list[int]] = {}
     for position in range(start, min(end, len(data)), layout.entry):
         entry = data[position : position + layout.entry]
         tag, kind, count = (int.from_bytes(entry[a:b], layout.order) for a, b in ((0, 2), (2, 4), (4, -layout.offset)))
         if count > _NEEDED.get(tag, 0) or kind not in _WIDTHS or (kind == _UNDEFINED) != (tag == _JPEG_TABLES):
             continue
         length, value = count * _WIDTHS[kind], entry[-layout.offset :]
+        pieces: list[tuple[int, Piece]] = []
         if length <= layout.offset:
             raw = value[:length]
             entry = entry[: -layout.offset] + raw.ljust(layout.offset, b"\0")
         else:
             where = int.from_bytes(value, layout.order)
             raw = data[where : where + length]
-            is_jpeg = tag == _JPEG_TABLES
-            kept.extend(_jpeg_pieces(data, offset=where, length=length) if is_jpeg else [(where, Span(where, length))])
-        entries.append(entry)
+            pieces = [(where, Span(where, length))]
+            if tag == _JPEG_TABLES:
+                pieces = list(_jpeg_pieces(data, offset=where, length=length))
+        entries.append((tag, entry, pieces))
         numbers[tag] = _numbers(raw, width=_WIDTHS[kind], layout=layout)
-    kept.append((at, len(entries).to_bytes(layout.count, layout.order) + b"".join(entries) + following))
+    if numbers.get(_PHOTOMETRY) != [_OF_INDICES]:
+        entries = [each for each in entries if each[0] != _PALETTE]
+    for _, _, pieces in entries:
+        kept.extend(pieces)
+    directory = b"".join(entry for _, entry, _ in entries)
+    kept.append((at, len(entries).to_bytes(layout.count, layout.order) + directory + following))
     kept.extend(_pixel_pieces(data, numbers=numbers))
     return int.from_bytes(following, layout.order)
 

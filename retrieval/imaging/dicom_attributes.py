@@ -8,15 +8,18 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from retrieval.imaging.clean_codes import is_code
 from retrieval.imaging.rendering import TEXT_ATTRIBUTES
 
-_TEXTS = {
-    "modality": "Modality",
-    "body_part_examined": "BodyPartExamined",
-    "view_position": "ViewPosition",
-    "photometric_interpretation": "PhotometricInterpretation",
-    "patient_id": "PatientID",
+# The first that holds a code counts.
+_CODES = {
+    "modality": ("Modality",),
+    "body_part_examined": ("BodyPartExamined",),
+    "view_position": ("ViewPosition",),
+    "laterality": ("ImageLaterality", "Laterality"),
+    "photometric_interpretation": ("PhotometricInterpretation",),
 }
+_BETWEEN = re.compile(r"[\s_-]")
 _UIDS = {
     "study_instance_uid": "StudyInstanceUID",
     "series_instance_uid": "SeriesInstanceUID",
@@ -37,15 +40,22 @@ def kept_attributes(dataset: Dataset) -> dict[str, str | int | float]:
     `patient_id` is the raw PatientID: only for a keyed hash, see Rendering.
     """
     kept: dict[str, str | int | float] = {}
-    for name, keyword in _TEXTS.items():
-        kept[name] = clean_text(_value(dataset, keyword=keyword), length=TEXT_ATTRIBUTES[name])
+    kept["patient_id"] = clean_text(_value(dataset, keyword="PatientID"), length=TEXT_ATTRIBUTES["patient_id"])
+    for name, keywords in _CODES.items():
+        codes = (_code(dataset, keyword=keyword, length=TEXT_ATTRIBUTES[name]) for keyword in keywords)
+        kept[name] = next(filter(None, codes), "")
     for name, keyword in _UIDS.items():
         kept[name] = clean_uid(_value(dataset, keyword=keyword))
-    kept["laterality"] = clean_text(
-        _value(dataset, keyword="ImageLaterality") or _value(dataset, keyword="Laterality"),
-        length=TEXT_ATTRIBUTES["laterality"],
-    )
     return kept | _numbers(dataset)
+
+
+def _code(dataset: Dataset, *, keyword: str, length: int) -> str:
+    """Return the code of the standard that the element holds, "" for any other word: devices let people type there.
+
+    Some write `WHOLE BODY` or `L_SPINE` for a code.
+    """
+    text = clean_text(_value(dataset, keyword=keyword), length=length)
+    return next((code for code in (text, _BETWEEN.sub("", text)) if is_code(code, keyword=keyword)), "")
 
 
 def clean_text(value: object, *, length: int) -> str:

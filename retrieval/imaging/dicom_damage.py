@@ -5,8 +5,13 @@ import math
 import os
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, BinaryIO
 
+from pydicom.encaps import generate_fragmented_frames
+from pydicom.uid import JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
+
+from retrieval.imaging.clean_jpeg import lost_its_end
 from retrieval.imaging.errors import FileRefused
 from retrieval.imaging.stored_form import Span
 
@@ -37,12 +42,25 @@ def check_complete(stream: BinaryIO, *, options: dict[str, Any]) -> None:
     """Refuse pixel data that was cut off; the stream is at the first byte of it, and is left there."""
     if options["transfer_syntax_uid"].is_encapsulated:
         read_fragments(stream)
+        _check_ends(stream, options=options)
         return
     start = stream.tell()
     left = stream.seek(0, os.SEEK_END) - start
     stream.seek(start)
     if options["pixel_length"] == UNDEFINED_LENGTH or min(options["pixel_length"], left) < native_length(options):
         raise damaged(_INCOMPLETE)
+
+
+def _check_ends(stream: BinaryIO, *, options: dict[str, Any]) -> None:
+    """Refuse frames of JPEG and JPEG-LS that break off: other decoders notice it, theirs draw the rest unasked."""
+    if options["transfer_syntax_uid"] not in (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes):
+        return
+    start, count = stream.tell(), int(options["number_of_frames"])
+    with refusing_damage(_INCOMPLETE):
+        frames = islice(generate_fragmented_frames(stream, number_of_frames=count), count)
+        if any(lost_its_end(b"".join(parts)) for parts in frames):
+            raise damaged(_INCOMPLETE)
+    stream.seek(start)
 
 
 def native_length(options: dict[str, Any]) -> int:

@@ -1,14 +1,18 @@
 """The grey pipeline of DICOM PS3.3, C.11: stored values -> modality values -> VOI -> 8-bit shades."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from retrieval.imaging.dicom_attributes import macro
 from retrieval.imaging.picture import finite_range, levels
 
+# Sequences of LUTs, and where enhanced objects keep them for a frame (PS3.3, C.7.6.16.2.9 and C.7.6.16.2.10).
+LUT_SEQUENCES = {"ModalityLUTSequence": "PixelValueTransformationSequence", "VOILUTSequence": "FrameVOILUTSequence"}
+_LUT_WORDS = ("US", "SS")
 _MOST_TABLE_ENTRIES = 2**16
 Transform = Callable[[np.ndarray], np.ndarray]
 
@@ -47,7 +51,7 @@ def _shades(stored: np.ndarray, *, real: np.ndarray, dataset: Dataset, index: in
 def _modality_values(stored: np.ndarray, *, dataset: Dataset, index: int) -> np.ndarray:
     """Apply the modality LUT, else slope and intercept (PS3.3, C.11.1)."""
     source = macro(dataset, index=index, sequence="PixelValueTransformationSequence")
-    item = _usable_lut(source.get("ModalityLUTSequence"))
+    item = usable_lut(lut_sequence(dataset, index=index, keyword="ModalityLUTSequence"))
     if item is not None:
         return _looked_up(stored, item=item, dataset=dataset, signed=_is_signed(dataset))[0]
     slope, intercept = _first_number(source, "RescaleSlope"), _first_number(source, "RescaleIntercept")
@@ -55,8 +59,7 @@ def _modality_values(stored: np.ndarray, *, dataset: Dataset, index: int) -> np.
 
 
 def _voi_lut(dataset: Dataset, *, index: int) -> Transform | None:
-    source = macro(dataset, index=index, sequence="FrameVOILUTSequence")
-    item = _usable_lut(source.get("VOILUTSequence") or dataset.get("VOILUTSequence"))
+    item = usable_lut(lut_sequence(dataset, index=index, keyword="VOILUTSequence"))
     if item is None:
         return None
 
@@ -90,11 +93,24 @@ def _linear_window(*, center: float, width: float) -> Transform:
     return lambda values: (values - (center - 0.5)) / (width - 1) + 0.5
 
 
-def _usable_lut(items: Sequence[Dataset] | None) -> Dataset | None:
-    """Return the first LUT; None when there is none, or when it is left empty, as some exporters do."""
-    item = items[0] if items else None
-    complete = item is not None and len(item.get("LUTDescriptor") or ()) == 3 and item.get("LUTData")
-    return item if complete else None
+def lut_sequence(dataset: Dataset, *, index: int, keyword: str) -> DataElement | None:
+    """Return the sequence of LUTs that holds for the frame, None when there is none."""
+    source = macro(dataset, index=index, sequence=LUT_SEQUENCES[keyword])
+    if not source.get(keyword) and keyword == "VOILUTSequence":
+        source = dataset
+    return source[keyword] if source.get(keyword) else None
+
+
+def usable_lut(sequence: DataElement | None) -> Dataset | None:
+    """Return the first LUT; None when there is none, or when it is left empty, as some exporters do.
+
+    None too when it is written as anything but the words that it is.
+    """
+    item = sequence.value[0] if sequence is not None else None
+    if item is None or len(item.get("LUTDescriptor") or ()) != 3 or not item.get("LUTData"):
+        return None
+    words = item["LUTDescriptor"].VR in _LUT_WORDS and item["LUTData"].VR in (*_LUT_WORDS, "OW")
+    return item if words else None
 
 
 def _gets_negative(dataset: Dataset, *, index: int) -> bool:

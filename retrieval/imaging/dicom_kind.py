@@ -6,12 +6,20 @@ A private class says nothing, and its pixel data alone decide.
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from retrieval.imaging.dicom_attributes import clean_text, element_values
 from retrieval.imaging.errors import FileRefused
 
 # Pictures whose class does not have "Image" in its name.
 _MAPS = ("Enhanced US Volume", "Parametric Map", "Ophthalmic Thickness Map", "Corneal Topography Map")
+# Of the standard, but not among the names that pydicom knows.
+_NEWER = {
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation",
+}
 # The classes of the standard that have pixel data and show no patient by themselves.
-_DERIVED = ("Segmentation", "RT Dose")
+_DERIVED = ("Segmentation", "RT Dose", *_NEWER.values())
+# And of any class: programs write what they have drawn as a capture, or as the image that they drew upon.
+_DERIVED_MODALITIES = {"SEG": "Segmentation", "RTDOSE": "RT Dose"}
 
 
 def check_kind(dataset: Dataset) -> None:
@@ -24,7 +32,10 @@ def check_kind(dataset: Dataset) -> None:
 def derived_kind(dataset: Dataset) -> str:
     """ "Segmentation" or "RT Dose" for what can be drawn but is no picture for a reader; "" otherwise."""
     kind = _kind(dataset)
-    return kind if kind in _DERIVED else ""
+    if kind in _DERIVED:
+        return kind
+    modality = clean_text(" ".join(map(str, element_values(dataset, keyword="Modality"))), length=16)
+    return _DERIVED_MODALITIES.get(modality.upper(), "")
 
 
 def no_picture(dataset: Dataset) -> str:
@@ -47,4 +58,5 @@ def _kind(dataset: Dataset) -> str:
     """The registered name of the storage class, "CT Image"; "" for a private class and for none."""
     meta = getattr(dataset, "file_meta", {})
     uid = UID(meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or "")
-    return "" if uid.name == str(uid) else uid.name.removesuffix(" Storage")
+    name = _NEWER.get(uid, uid.name)
+    return "" if name == str(uid) else name.removesuffix(" Storage")

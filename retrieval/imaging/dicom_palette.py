@@ -4,9 +4,10 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
+from retrieval.imaging.dicom_damage import damaged
 from retrieval.imaging.picture import levels
 
-_COLOURS = ("Red", "Green", "Blue")
+COLOURS = ("Red", "Green", "Blue")
 
 
 def palette_levels(pixels: np.ndarray, *, dataset: Dataset) -> np.ndarray:
@@ -14,12 +15,27 @@ def palette_levels(pixels: np.ndarray, *, dataset: Dataset) -> np.ndarray:
 
     Raises KeyError, AttributeError or ValueError when the palette is missing or malformed.
     """
-    if "RedPaletteColorLookupTableData" not in dataset:
-        return _to_eight_bits(apply_color_lut(pixels, dataset)[..., :3])
-    entries, first, _ = (int(number) for number in dataset["RedPaletteColorLookupTableDescriptor"].value)
-    tables = np.stack([_table(dataset, colour=colour, entries=entries or 2**16) for colour in _COLOURS], axis=-1)
+    tables = palette_tables(dataset)
+    _, first, _ = _descriptor(dataset)
     indices = np.clip(pixels.astype(np.int32) - first, 0, len(tables) - 1)
     return _to_eight_bits(tables)[indices]
+
+
+def palette_tables(dataset: Dataset) -> np.ndarray:
+    """Return the palette as (entries, 3), uint8 or uint16; raises as palette_levels, and FileRefused."""
+    entries, first, _ = _descriptor(dataset)
+    if "RedPaletteColorLookupTableData" in dataset:
+        return np.stack([_table(dataset, colour=colour, entries=entries) for colour in COLOURS], axis=-1)
+    try:
+        # In segments (PS3.3, C.7.9.2): every index once.
+        return apply_color_lut(np.arange(first, first + entries), dataset)[..., :3]
+    except IndexError as error:
+        raise damaged("its palette has fewer colours than it says") from error
+
+
+def _descriptor(dataset: Dataset) -> tuple[int, int, int]:
+    entries, first, bits = (int(number) for number in dataset["RedPaletteColorLookupTableDescriptor"].value)
+    return entries or 2**16, first, bits
 
 
 def _table(dataset: Dataset, *, colour: str, entries: int) -> np.ndarray:

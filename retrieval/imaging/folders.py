@@ -1,5 +1,6 @@
 """A folder as a source: what lies below it, links not followed."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -16,8 +17,16 @@ class FolderSource(Source):
     def __init__(self, root: Path, *, limits: ArchiveLimits) -> None:
         super().__init__(limits)
         self.root = root
-        os.scandir(root).close()  # os.walk passes over what it cannot read
-        self.take(self._walk())
+        # os.walk passes over what it cannot read. And what stands at this path later is not what was listed.
+        self._folder = os.open(root, _FOLDER)
+        try:
+            self.take(self._walk())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        os.close(self._folder)
 
     def _walk(self) -> Iterator[Found]:
         """Links to folders and folders that cannot be read are listed too, so that they are refused by name."""
@@ -37,11 +46,11 @@ class FolderSource(Source):
         return Found(path=path.relative_to(self.root).as_posix(), size=size, key=path)
 
     def pieces(self, key: object) -> Iterator[bytes]:
+        assert isinstance(key, Path)  # noqa: S101 - for the type checker
         try:
-            # A link is not followed, also when it was put there a moment ago, and a named pipe not waited for.
-            handle = os.open(str(key), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle = self._opened(key)
         except OSError as error:
-            raise FileRefused(_unreadable(Path(str(key)))) from error
+            raise FileRefused(_unreadable(error)) from error
         with os.fdopen(handle, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise FileRefused(_NO_FILE)
@@ -51,13 +60,30 @@ class FolderSource(Source):
             except OSError as error:
                 raise FileRefused("The file cannot be read to its end.") from error
 
+    def _opened(self, path: Path) -> int:
+        """Open the file from folder to folder: no link is followed, also when it was put there a moment ago."""
+        *folders, name = path.relative_to(self.root).parts
+        folder = os.dup(self._folder)
+        try:
+            for part in folders:
+                outer, folder = folder, os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+                os.close(outer)
+            # A named pipe is not waited for.
+            return os.open(name, _READ | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        finally:
+            os.close(folder)
 
+
+_READ = os.O_RDONLY | os.O_CLOEXEC
+_FOLDER = _READ | os.O_DIRECTORY
+# What opening says of a link, of a link in place of a folder, and of a socket or a device that is not there.
+_NOT_FILES = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
 _NO_FILE = "This is a link or a device, not a file: put the file itself there."
 
 
-def _unreadable(path: Path) -> str:
-    if path.is_symlink():
+def _unreadable(error: OSError) -> str:
+    if error.errno in _NOT_FILES:
         return _NO_FILE
-    if not os.path.lexists(path):
+    if error.errno == errno.ENOENT:
         return "The file is no longer there."
     return "This cannot be read here: its permissions do not allow it."

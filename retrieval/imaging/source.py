@@ -77,7 +77,7 @@ class Source:
         self.close()
 
     def close(self) -> None:
-        """Let go of the archive's file."""
+        """Let go of the archive's file or of the folder."""
 
     def copy(self, found: Found, *, path: Path) -> None:
         """Write the file to `path`, in pieces."""

@@ -5,11 +5,15 @@ instead of leaving orphans beside them.
 """
 
 import hmac
+import re
 import uuid
 
 from django.conf import settings
 
 from retrieval.imaging import mapped_uid
+
+# What anonymisers and consoles write where no identifier is to be, without spaces and punctuation.
+_NO_PATIENT = re.compile("0*|X*|ANON(YM(OUS|I[SZ]ED)?|IMO)?|DEIDENTIFIED|UNKNOWN|NONE|NULL|NA|NOID|TEST", re.IGNORECASE)
 
 
 def keyed_hash(*parts: str) -> str:
@@ -20,6 +24,11 @@ def keyed_hash(*parts: str) -> str:
 def patient_key(identifier: str) -> str:
     """The same patient always has the same key; nobody can get from the key to the patient. Empty stays empty."""
     return keyed_hash("patient", identifier.strip()) if identifier.strip() else ""
+
+
+def known_patient(patient_id: str) -> str:
+    """Return the PatientID of a file, "" for a placeholder: else all who have the same one were the same patient."""
+    return "" if _NO_PATIENT.fullmatch(re.sub(r"[\W_]", "", patient_id)) else patient_id
 
 
 def uid_key() -> str:

@@ -178,7 +178,8 @@ def _store_frame(rendering: Rendering, *, file: Incoming) -> MedicalImage:
         series_instance_uid=naming.instance_uid(str(known.get("series_instance_uid", ""))),
         sop_instance_uid=naming.instance_uid(str(known.get("sop_instance_uid", ""))),
         instance_number=known.get("instance_number"),
-        patient_key=naming.patient_key(told.patient_group or str(known.get("patient_id", ""))),
+        # People number patients from 0 on; only what a device wrote may be a placeholder.
+        patient_key=naming.patient_key(told.patient_group or naming.known_patient(str(known.get("patient_id", "")))),
         standing=MedicalImage.Standing.HELD if reason else MedicalImage.Standing.SHOWN,
         held_reason=reason,
     )

@@ -74,6 +74,43 @@ def test_the_allow_list_is_read(decode: Decode) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("keyword", "name"),
+    [
+        ("Modality", "modality"),
+        ("BodyPartExamined", "body_part_examined"),
+        ("ViewPosition", "view_position"),
+        ("Laterality", "laterality"),
+        ("ImageLaterality", "laterality"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_no_code_of_the_standard_stays_inside(decode: Decode, *, keyword: str, name: str) -> None:
+    (rendering,) = decode(dicom(ramp(), **{keyword: "DOE JANE 1957"}))
+    assert rendering.attributes[name] == ""
+
+
+def test_a_laterality_that_is_no_code_does_not_hide_one_that_is(decode: Decode) -> None:
+    (rendering,) = decode(dicom(ramp(), ImageLaterality="DOE JANE", Laterality="L"))
+    assert rendering.attributes["laterality"] == "L"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("value", ["CHEST", "HEADNECK", "Brain", " HAND "])
+def test_body_parts_of_the_standard_stay(decode: Decode, *, value: str) -> None:
+    (rendering,) = decode(dicom(ramp(), BodyPartExamined=value))
+    assert rendering.attributes["body_part_examined"] == value.strip()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("value", "code"), [("WHOLE BODY", "WHOLEBODY"), ("L_SPINE", "LSPINE"), ("HEAD-NECK", "HEADNECK")]
+)
+def test_words_that_are_a_code_but_for_their_spaces_become_it(decode: Decode, *, value: str, code: str) -> None:
+    (rendering,) = decode(dicom(ramp(), BodyPartExamined=value))
+    assert rendering.attributes["body_part_examined"] == code
+
+
 def test_image_laterality_counts_before_laterality(decode: Decode) -> None:
     (rendering,) = decode(dicom(ramp(), Laterality="L", ImageLaterality="R"))
     assert rendering.attributes["laterality"] == "R"
@@ -101,7 +138,7 @@ def test_hostile_texts_are_cleaned_on_their_way_out_of_a_file(decode: Decode) ->
     content = written(dataset).replace(b"1.2.3.4\0", b"1.2'3.4\0").replace(b"CS\x02\x00CT", b"CS\x02\x00C\0")
     (rendering,) = decode(content)
     assert rendering.attributes["patient_id"] == "Maker"
-    assert rendering.attributes["modality"] == "C"
+    assert rendering.attributes["modality"] == ""
     assert rendering.attributes["sop_instance_uid"] == ""
 
 

@@ -12,6 +12,7 @@ from pydicom.uid import (
     SegmentationStorage,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
+    VLWholeSlideMicroscopyImageStorage,
 )
 
 from retrieval.imaging.burned_in import review_reason
@@ -19,6 +20,8 @@ from tests.imaging.conftest import Decode
 from tests.imaging.files import dataset_of, dicom, ramp, saved
 
 MARKED, FACE, ULTRASOUND = "text is burned into", "can be recognised", "Ultrasound devices"
+LABEL_MAP, HEIGHT_MAP = (f"1.2.840.10008.5.1.4.1.1.66.{number}" for number in (7, 8))
+SLIDE_LABEL = "the label of a slide or specimen"
 CAPTURED, CAMERA, UNKNOWN = "captured, scanned or saved", "a camera or an endoscope", "what kind of picture"
 
 
@@ -49,6 +52,16 @@ def _reason(**elements: object) -> str:
         ({"DateOfSecondaryCapture": "20200101"}, CAPTURED),
         ({"SOPClassUID": SegmentationStorage, "BurnedInAnnotation": "NO"}, "of the kind Segmentation"),
         ({"SOPClassUID": RTDoseStorage}, "of the kind RT Dose"),
+        ({"SOPClassUID": LABEL_MAP, "BurnedInAnnotation": "NO"}, "of the kind Label Map Segmentation"),
+        ({"SOPClassUID": HEIGHT_MAP}, "of the kind Height Map Segmentation"),
+        ({"Modality": "SEG", "BurnedInAnnotation": "NO"}, "of the kind Segmentation"),
+        ({"Modality": "SEG", "SOPClassUID": "1.2.3.4"}, "of the kind Segmentation"),
+        ({"Modality": "rtdose ", "SOPClassUID": SecondaryCaptureImageStorage}, "of the kind RT Dose"),
+        ({"Modality": "SM", "ImageType": ["ORIGINAL", "PRIMARY", "LABEL", "NONE"]}, SLIDE_LABEL),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LABEL"], "BurnedInAnnotation": "NO"}, SLIDE_LABEL),
+        ({"Modality": "SM", "SpecimenLabelInImage": "YES", "BurnedInAnnotation": "NO"}, SLIDE_LABEL),
+        ({"Modality": "SM", "ImageType": ["ORIGINAL", "PRIMARY", "OVERVIEW"], "BurnedInAnnotation": "NO"}, SLIDE_LABEL),
+        ({"SOPClassUID": VLWholeSlideMicroscopyImageStorage, "ImageType": ["DERIVED", "OVERVIEW"]}, SLIDE_LABEL),
         ({"Modality": "XC"}, CAMERA),
         ({"Modality": "ES"}, CAMERA),
         ({"Modality": "OT"}, UNKNOWN),
@@ -68,6 +81,8 @@ def test_what_may_show_whose_it_is_is_to_be_looked_at(elements: dict[str, object
         {"Modality": "US", "BurnedInAnnotation": "NO"},
         {"SOPClassUID": SecondaryCaptureImageStorage, "ConversionType": "WSD", "BurnedInAnnotation": "NO"},
         {"Modality": "OT", "BurnedInAnnotation": "NO"},
+        {"Modality": "CT", "ImageType": ["DERIVED", "SECONDARY", "OVERVIEW"]},
+        {"Modality": "SM", "ImageType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"], "SpecimenLabelInImage": "NO"},
         {"Modality": "RTIMAGE", "SOPClassUID": RTImageStorage, "ConversionType": "DI"},
         {"Modality": "CT", "SOPClassUID": CTImageStorage, "BurnedInAnnotation": ""},
     ],

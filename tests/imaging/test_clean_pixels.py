@@ -142,11 +142,6 @@ def test_fragments_after_the_last_frame_go(check: Check) -> None:
     check(dataset)
 
 
-def test_a_jpeg_whose_end_was_lost_keeps_its_scan(check: Check) -> None:
-    jpeg = saved(GREY, "JPEG", comment=MARK)
-    check(compressed([jpeg[:-2]]))
-
-
 @pytest.mark.parametrize(
     "broken",
     [

@@ -9,8 +9,9 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from retrieval.imaging import FileRefused
 from tests.imaging.conftest import Clean, Decode
-from tests.imaging.files import dataset_of, lut, ramp, written
+from tests.imaging.files import colours, dataset_of, lut, ramp, written
 
 MARK = b"MARKEDMARKED"
 SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian)
@@ -73,6 +74,88 @@ def test_an_incomplete_lut_stays_one(clean: Clean, decode: Decode) -> None:
     assert len(stored.VOILUTSequence) == 1
 
 
+def _within(*keywords: str, lut: str = "VOILUTSequence") -> dict[str, Sequence]:
+    """A marked LUT at the end of a path of sequences."""
+    value = Sequence(_named_lut())
+    for keyword in (lut, *reversed(keywords)):
+        item = Dataset()
+        setattr(item, keyword, value)
+        value = Sequence([item])
+    return {element.keyword: element.value for element in value[0]}
+
+
+def _named_lut() -> list[Dataset]:
+    """A complete LUT of words that spell the mark."""
+    return lut([int(word) for word in MARK_AS_WORDS[ExplicitVRLittleEndian]], first=0, bits=16)
+
+
+VALUES, WINDOW = "PixelValueTransformationSequence", "FrameVOILUTSequence"
+SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        _within("SourceImageSequence"),
+        _within("SourceImageSequence", lut="ModalityLUTSequence"),
+        _within(WINDOW),
+        _within(SHARED, WINDOW, lut="ModalityLUTSequence"),
+        _within(SHARED, VALUES),
+        _within(SHARED, "SourceImageSequence", WINDOW),
+    ],
+)
+def test_luts_go_where_our_rendering_does_not_look(
+    clean: Clean, decode: Decode, *, elements: dict[str, Sequence]
+) -> None:
+    _cleaned(dataset_of(ramp(), **elements), clean=clean, decode=decode)
+
+
+@pytest.mark.parametrize("group", [SHARED, EACH])
+@pytest.mark.parametrize(("macro", "keyword"), [(VALUES, "ModalityLUTSequence"), (WINDOW, "VOILUTSequence")])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_luts_stay_where_our_rendering_looks(
+    clean: Clean, *, group: str, macro: str, keyword: str, syntax: str
+) -> None:
+    stored = clean(written(dataset_of(ramp(), syntax=syntax, **_within(group, macro, lut=keyword))))
+    assert MARK in stored
+
+
+def test_luts_of_frames_that_there_are_not_go(clean: Clean, decode: Decode) -> None:
+    (beyond,) = _within(EACH, WINDOW)[EACH]
+    dataset = dataset_of(ramp(), **{EACH: Sequence([Dataset(), beyond])})
+    _cleaned(dataset, clean=clean, decode=decode)
+
+
+@pytest.mark.parametrize("keyword", ["ModalityLUTSequence", "VOILUTSequence"])
+def test_luts_of_colour_pictures_go(clean: Clean, decode: Decode, *, keyword: str) -> None:
+    for dataset in (
+        dataset_of(colours()),
+        dataset_of(ramp(), **_palette(bits=16, beyond=b""), PhotometricInterpretation="PALETTE COLOR"),
+    ):
+        setattr(dataset, keyword, Sequence(_named_lut()))
+        _cleaned(dataset, clean=clean, decode=decode)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "representation", "value"),
+    [
+        ("LUTData", "UT", "19570101"),
+        ("LUTData", "OB", MARK),
+        ("LUTDescriptor", "LO", ["0000000016", "1", "16"]),
+        ("LUTDescriptor", "DS", ["16.000", "1.0", "16"]),
+    ],
+)
+def test_luts_that_are_no_words_are_emptied_and_not_looked_up(
+    clean: Clean, decode: Decode, *, keyword: str, representation: str, value: object
+) -> None:
+    dataset = dataset_of(ramp(), VOILUTSequence=Sequence(_named_lut()))
+    dataset.VOILUTSequence[0].add_new(keyword, representation, value)
+    unclean = written(dataset)
+    stored = clean(unclean)
+    assert list(dcmread(io.BytesIO(stored)).VOILUTSequence[0]) == []
+    assert [one.pixel_sha256 for one in decode(stored)] == [one.pixel_sha256 for one in decode(unclean)]
+
+
 @pytest.mark.parametrize("keyword", ["PresentationLUTSequence", "SourceImageSequence"])
 def test_luts_that_are_never_looked_up_go(clean: Clean, decode: Decode, *, keyword: str) -> None:
     dataset = dataset_of(ramp(), **{keyword: _marked_lut(ExplicitVRLittleEndian)})
@@ -113,6 +196,44 @@ def test_beside_a_palette_no_other_form_of_it_is_kept(clean: Clean, decode: Deco
     palette = _palette(bits=16, beyond=b"")
     dataset = dataset_of(ramp(), **palette, **others, PhotometricInterpretation="PALETTE COLOR")
     _cleaned(dataset, clean=clean, decode=decode)
+
+
+def _segmented(*, bits: int, syntax: str, entries: int = 256, beyond: bool = True) -> dict[str, object]:
+    """A palette of 256 entries in two segments, discrete and linear (PS3.3, C.7.9.2), and a text in a third one."""
+    kind = ("<" if syntax != ExplicitVRBigEndian else ">") + ("u2" if bits == 16 else "u1")
+    highest = 2**bits - 1
+    text = np.frombuffer(MARK, kind)
+    palette: dict[str, object] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for place, colour in enumerate(COLOURS):
+        segments = [0, 2, 100 * place, highest // 2, 1, 254, highest, *([0, len(text), *text] if beyond else [])]
+        palette[f"{colour}PaletteColorLookupTableDescriptor"] = [entries, 0, bits]
+        palette[f"Segmented{colour}PaletteColorLookupTableData"] = np.array(segments, kind).tobytes()
+    return palette
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_segmented_palettes_become_plain_ones_without_surplus_segments(
+    clean: Clean, decode: Decode, *, syntax: str, bits: int
+) -> None:
+    dataset = dataset_of(ramp(), syntax=syntax, **_segmented(bits=bits, syntax=syntax))
+    stored = _cleaned(dataset, clean=clean, decode=decode)
+    assert len(stored.RedPaletteColorLookupTableData) == 32 * bits
+    assert not list(stored.dir("Segmented"))
+
+
+def test_a_segmented_palette_of_an_odd_number_of_bytes_becomes_a_plain_one(clean: Clean, decode: Decode) -> None:
+    palette = _segmented(bits=8, syntax=ExplicitVRLittleEndian, entries=255)
+    stored = _cleaned(dataset_of(ramp(high=254), **palette), clean=clean, decode=decode)
+    assert len(stored.RedPaletteColorLookupTableData) == 256
+
+
+def test_a_segmented_palette_with_fewer_entries_than_it_says_is_refused(clean: Clean, decode: Decode) -> None:
+    palette = _segmented(bits=16, syntax=ExplicitVRLittleEndian, entries=300, beyond=False)
+    content = written(dataset_of(ramp(), **palette))
+    for read in (decode, clean):
+        with pytest.raises(FileRefused, match="its palette has fewer colours than it says"):
+            read(content)
 
 
 def _stored(clean: Clean, **elements: object) -> Dataset:

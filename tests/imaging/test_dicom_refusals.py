@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     UID,
     ComprehensiveSRStorage,
@@ -29,6 +31,7 @@ from pydicom.uid import (
 from retrieval.imaging import FileRefused
 from tests.imaging.conftest import Decode
 from tests.imaging.files import dataset_of, dicom, ramp, saved, written
+from tests.imaging.marks import APPENDED, GREY, compressed, segment
 
 Refusal = Callable[[bytes], str]
 PIXELS = ramp(low=0, high=4095, dtype="uint16")
@@ -81,7 +84,11 @@ def test_objects_that_are_no_picture_are_refused_though_they_have_pixels(
 
 
 @pytest.mark.parametrize(
-    "uid", [RTImageStorage, ParametricMapStorage, EnhancedUSVolumeStorage, RTDoseStorage, "1.2.3.4"]
+    "uid",
+    [
+        *(RTImageStorage, ParametricMapStorage, EnhancedUSVolumeStorage, RTDoseStorage, "1.2.3.4"),
+        *("1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.66.8"),
+    ],
 )
 def test_pictures_of_unusual_classes_are_read(decode: Decode, *, uid: str) -> None:
     assert len(decode(dicom(PIXELS, SOPClassUID=uid))) == 1
@@ -123,6 +130,48 @@ def test_a_cut_compressed_file_is_refused_even_where_a_decoder_would_draw_the_re
     content = written(dataset)
     assert len(decode(content)) == 1
     assert MISSING in refusal(content[:-cut])
+
+
+def _jpeg(*, cut: int = 0, after: bytes = b"", **options: Any) -> bytes:
+    """A frame without its last `cut` bytes; 2 are the marker that ends it."""
+    frame = saved(GREY, "JPEG", quality=95, **options)
+    return frame[: len(frame) - cut] + after
+
+
+THUMBNAIL = segment(0xE1, b"Exif\0\0" + saved(ramp(), "JPEG"))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
+@pytest.mark.parametrize("cut", [2, 3, 40])
+def test_a_jpeg_without_its_end_is_refused_though_a_decoder_would_draw_the_rest(
+    refusal: Refusal, *, cut: int, options: dict[str, Any]
+) -> None:
+    assert MISSING in refusal(written(compressed([_jpeg(cut=cut, **options)])))
+
+
+def test_a_jpeg_that_is_cut_in_a_table_between_its_scans_is_refused(refusal: Refusal) -> None:
+    frame = _jpeg(progressive=True)
+    assert MISSING in refusal(written(compressed([frame[: frame.rindex(b"\xff\xc4") + 8]])))
+
+
+def test_the_end_of_a_thumbnail_or_of_another_frame_is_none(refusal: Refusal) -> None:
+    cut = _jpeg(cut=40)
+    assert MISSING in refusal(written(compressed([cut[:2] + THUMBNAIL + cut[2:]])))
+    assert MISSING in refusal(written(compressed([_jpeg(), cut, _jpeg()])))
+
+
+@pytest.mark.parametrize("name", ["JPEGLSNearLossless_08.dcm", "MR_small_jpeg_ls_lossless.dcm", "SC_rgb_jpeg_gdcm.dcm"])
+def test_other_frames_of_the_family_end_alike(refusal: Refusal, *, name: str) -> None:
+    dataset = dcmread(str(get_testdata_file(name)))
+    (frame,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([frame[: frame.rindex(b"\xff\xd9")]])
+    assert MISSING in refusal(written(dataset))
+
+
+@pytest.mark.parametrize("after", [*APPENDED, bytes(40), b"\xff\xda" + bytes(40)])
+def test_what_follows_the_end_of_a_jpeg_is_no_obstacle(decode: Decode, *, after: bytes) -> None:
+    frame = _jpeg(after=after)
+    assert len(decode(written(compressed([frame[:2] + THUMBNAIL + frame[2:]] * 2)))) == 2
 
 
 def test_a_cut_deflated_file_is_refused(refusal: Refusal) -> None:

@@ -64,6 +64,45 @@ def test_links_to_files_and_folders_are_refused_by_name(images: Path, work: Path
     }
 
 
+@pytest.mark.parametrize("swapped", ["images", "images/chest", "images/chest/left"])
+def test_a_folder_that_was_swapped_for_a_link_is_not_followed(
+    images: Path, work: Path, tmp_path: Path, *, swapped: str
+) -> None:
+    left = images / "chest" / "left"
+    left.mkdir()
+    (left / "deep.png").write_bytes(PNG)
+    with open_source(images) as source:
+        (member,) = (member for member in source.members if member.name == "chest/left/deep.png")
+        (tmp_path / swapped).rename(tmp_path / "was here")
+        secret = tmp_path / "secret"
+        inside = secret / left.relative_to(tmp_path / swapped)
+        inside.mkdir(parents=True)
+        (inside / "deep.png").write_bytes(bytes(len(PNG)))
+        (tmp_path / swapped).symlink_to(secret)
+        # What the source began with it holds on to.
+        assert fetched(member, folder=work) == (PNG if swapped == "images" else NO_FILE)
+
+
+def test_a_folder_that_disappears_costs_only_its_files(images: Path, work: Path) -> None:
+    with open_source(images) as source:
+        (images / "chest" / "good.png").unlink()
+        (images / "chest").rmdir()
+        assert fetched(source.members[0], folder=work) == "The file is no longer there."
+
+
+def _handles() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_nothing_stays_open_of_a_folder(images: Path, work: Path, tmp_path: Path) -> None:
+    before = _handles()
+    all_of(images, folder=work)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileRefused):
+        open_source(tmp_path / "empty")
+    assert _handles() == before
+
+
 def test_a_folder_that_links_to_itself_ends(images: Path, work: Path) -> None:
     (images / "again").symlink_to(images)
     assert all_of(images, folder=work) == {"chest/good.png": PNG, "again": NO_FILE}

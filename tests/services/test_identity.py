@@ -248,6 +248,38 @@ def test_series_stay_together_across_imports_and_their_uids_are_mapped(planted: 
     assert first.original.is_deidentified
 
 
+PLACEHOLDERS = [
+    *("ANONYMOUS", "Anonymized", "anon", "DE-IDENTIFIED", "Unknown", "none", "N/A", "NA", "TEST", "No ID"),
+    *("0", "000000", "000-00-0000", "XXXX", "x", "^^", "---"),
+]
+PATIENTS = ["ANON135059063150", "0010", "12345678", "XX-1", "Anonymous2", "Nathan", "TEST01"]
+
+
+def _imported(folder: Path) -> dict[str, str]:
+    """Import the folder; label -> patient key."""
+    job = ImportJob.objects.create(dataset=Collection.objects.create(name="one"), source_path=str(folder))
+    assert work_on_import(job).refused == 0
+    return dict(MedicalImage.objects.values_list("label", "patient_key"))
+
+
+def test_what_anonymisers_write_for_an_identifier_is_no_patient(tmp_path: Path) -> None:
+    for number, identifier in enumerate([*PLACEHOLDERS, *PATIENTS]):
+        (tmp_path / str(number)).mkdir()
+        content = written(dataset_of(ramp(high=100 + number), PatientID=identifier))
+        (tmp_path / str(number) / "1.dcm").write_bytes(content)
+    keys = _imported(tmp_path)
+    assert {key for label, key in keys.items() if int(label) < len(PLACEHOLDERS)} == {""}
+    known = {key for label, key in keys.items() if int(label) >= len(PLACEHOLDERS)}
+    assert len(known) == len(PATIENTS)
+    assert "" not in known
+
+
+def test_a_manifest_may_number_its_patients_from_0_on(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(written(dataset_of(ramp(), PatientID="ANONYMOUS")))
+    (tmp_path / "manifest.csv").write_text("file,class,patient_group\na.dcm,a,0\n")
+    assert _imported(tmp_path)["a"]
+
+
 def test_the_uids_of_what_is_there_already_are_mapped_by_the_migration(planted: Path) -> None:
     dataset = Collection.objects.create(name="one")
     work_on_import(ImportJob.objects.create(dataset=dataset, source_path=str(planted)))

@@ -70,13 +70,14 @@ def comparable(
 ) -> Iterator[tuple[Evaluation, Evaluation]]:
     """Finished evaluations of both on the same images, the newest pair of each run, or of one; newest run first.
 
-    The same are as many of the run, and as many that could be read: a preview may have been missing for a time.
+    The same are as many of the run, as many that could be read, since a preview may have been missing for a time, and
+    the same that asked: each version leaves out what it sees nothing in. Those in the gallery are counted only.
     """
     finished = Evaluation.objects.filter(status=JobStatus.DONE, run__isnull=False).order_by("run_id", "pk")
     finished = (finished.filter(run=run) if run else finished).select_related("model_version", "run")
     theirs = {_judged_on(each): each for each in finished.filter(model_version=other)}
     pairs = ((each, theirs.get(_judged_on(each))) for each in finished.filter(model_version=one))
-    newest = {each.run_id: (each, their) for each, their in pairs if their}
+    newest = {each.run_id: (each, their) for each, their in pairs if their and _asked(each) == _asked(their)}
     yield from reversed(newest.values())
 
 
@@ -84,6 +85,11 @@ def _judged_on(evaluation: Evaluation) -> tuple[int | None, ...]:
     """What evaluations on the same images have in common."""
     report = evaluation.report
     return evaluation.run_id, evaluation.image_count, report["queries"], report["gallery"]
+
+
+def _asked(evaluation: Evaluation) -> set[int]:
+    """Primary keys of its test images."""
+    return set(evaluation.images.order_by().values_list("image_id", flat=True))
 
 
 def from_elsewhere(version: ModelVersion) -> list[Evaluation]:

@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, ProgrammingError
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from tqdm import tqdm
 
-from retrieval.imaging import FileRefused
+from retrieval.imaging import DecoderUnavailable, FileRefused
 from retrieval.models import ModelVersion
 from retrieval.services.jobs import JobFailed, Progress
 from retrieval.services.versions import NoActiveVersion
+
+NOT_MIGRATED = "The database lacks tables or columns of this version of the site: run `manage.py migrate` first."
 
 
 class ReportingCommand(BaseCommand):
@@ -29,12 +32,19 @@ class ReportingCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         try:
             report = self.work(options)
-        except (FileRefused, JobFailed, NoActiveVersion, CommandError) as error:
+        except (FileRefused, DecoderUnavailable, JobFailed, NoActiveVersion, CommandError) as error:
             self._refuse(str(error), as_json=options["json"])
         except (OperationalError, InterfaceError) as error:
             # The first line says what happened; those after it may say more than a log should hold.
             what = next(iter(str(error).splitlines()), type(error).__name__)
             self._refuse(f"The database does not answer as it should: {what}", as_json=options["json"])
+        except ProgrammingError as error:
+            if not isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
+                raise
+            self._refuse(NOT_MIGRATED, as_json=options["json"])
+        except OSError as error:
+            what = ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
+            self._refuse(f"A file, a folder or a connection cannot be used: {what}.", as_json=options["json"])
         if options["json"]:
             self.stdout.write(json.dumps(report, ensure_ascii=False))
         else:

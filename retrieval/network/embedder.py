@@ -83,7 +83,7 @@ class Embedder:
     def features(self, batch: np.ndarray) -> np.ndarray:
         """Return (n, width) float32, L2-normalised, of uint8 RGB images (n, 224, 224, 3) as load_image makes them.
 
-        Raises ValueError for other shapes and types, DegenerateEmbedding with the rows that have no direction.
+        Raises ValueError for other shapes and types, DegenerateEmbedding with rows that have no direction.
         """
         return self.comparable(self._raw_features(batch))
 
@@ -116,8 +116,8 @@ class Embedder:
     def comparable(self, raw: np.ndarray) -> np.ndarray:
         """Return what images are compared by, (n, width) float32, of raw features: each row of length 1.
 
-        Dense and local features are equally long in it. Raises DegenerateEmbedding with rows where either has no
-        direction.
+        Dense and local features are equally long in it. Raises DegenerateEmbedding with the rows whose dense features
+        have no direction; where all have one, with those whose local features have none.
         """
         dense = l2_normalised(raw[:, : self.dense_width])
         if self.width == self.dense_width:

@@ -26,7 +26,8 @@ class PreviewUnreadable(NetworkError, ValueError):
 class DegenerateEmbedding(NetworkError, ValueError):
     """Some rows are zero or not finite and have no direction, so that no cosine distance exists for them.
 
-    `rows` are the indices of those rows in the batch that was passed in; the others are sound.
+    `rows` are the indices, in the batch that was passed in, of those that were met first. There is no sound one among
+    them; among the others there may be more, which are met once these are left out.
     """
 
     def __init__(self, rows: Iterable[int]) -> None:

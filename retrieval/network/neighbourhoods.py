@@ -199,11 +199,17 @@ def best_pairs(pairs: list[Pair]) -> list[Pair]:
 
 
 def others_alike(crowd: Crowd) -> np.ndarray:
-    """How many images of another series have an image's label, int64 (own,); 0 for an unlabelled one."""
-    _, label, of_label = np.unique(crowd.labels, return_inverse=True, return_counts=True)
-    both = np.column_stack([crowd.labels, crowd.series[: crowd.own]])
-    _, group, of_group = np.unique(both, axis=0, return_inverse=True, return_counts=True)
-    return np.where(crowd.labels == UNLABELLED, 0, of_label[label] - of_group[group.reshape(-1)])
+    """How many images that may be neighbours have an image's label, int64 (own,); 0 for an unlabelled one."""
+    labels, series, pixels = crowd.labels, crowd.series[: crowd.own], crowd.pixels[: crowd.own]
+    # Who shares both series and pixels was taken away twice.
+    alike = _count(labels) - _count(labels, series) - _count(labels, pixels) + _count(labels, series, pixels)
+    return np.where(labels == UNLABELLED, 0, alike)
+
+
+def _count(*keys: np.ndarray) -> np.ndarray:
+    """How many rows have all of a row's keys, its own one counted."""
+    _, group, sizes = np.unique(np.column_stack(keys), axis=0, return_inverse=True, return_counts=True)
+    return sizes[group.reshape(-1)]
 
 
 def suspects(crowd: Crowd, near: Neighbourhood, *, first: int, alike: np.ndarray) -> list[Suspect]:

@@ -47,13 +47,26 @@ class Preprocessing:
         """The reverse of to_dict. Raises ValueError for unknown or missing fields, wrong types and another size."""
         if not isinstance(values, Mapping) or set(values) != set(cls.__dataclass_fields__):
             raise ValueError(f"A preprocessing has the fields {', '.join(cls.__dataclass_fields__)}.")
-        if values["size"] != INPUT_SIDE:
+        if type(values["size"]) is not int or values["size"] != INPUT_SIDE:
             raise ValueError(f"A preprocessing makes images of {INPUT_SIDE} pixels a side, not {values['size']}.")
         try:
-            fields = dict(values) | {name: tuple(float(value) for value in values[name]) for name in ("mean", "std")}
-            return cls(**fields | {"scale": float(values["scale"])})
+            triples = {name: _numbers(values[name]) for name in ("mean", "std")}
+            return cls(**dict(values) | triples | {"scale": _number(values["scale"])})
         except (TypeError, OverflowError) as error:
             raise ValueError(f"Not a usable preprocessing: {values}.") from error
+
+
+def _numbers(values: object) -> tuple[float, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError("It is no list.")
+    return tuple(_number(value) for value in values)
+
+
+def _number(value: object) -> float:
+    # True is an int.
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError("It is no number.")
+    return float(value)
 
 
 # The statistics of ImageNet as torchvision trained on it.

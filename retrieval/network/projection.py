@@ -56,7 +56,8 @@ class Projection:
     def project(self, features: np.ndarray) -> np.ndarray:
         """Return the embeddings (n, 512), float32, each of length 1, of features (n, width).
 
-        Raises DegenerateEmbedding with the indices of rows that are zero or not finite, before or after projecting.
+        Raises DegenerateEmbedding with the indices of rows that are zero or not finite; where none are, with those that
+        are so after projecting.
         """
         rows = torch.from_numpy(l2_normalised(features) - self.mean)
         return l2_normalised((rows @ torch.from_numpy(self.matrix)).numpy())

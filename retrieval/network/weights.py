@@ -6,9 +6,9 @@ import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -46,6 +46,7 @@ class LoadReport:
 
     Parameters that are missing or do not fit keep what they had. `unexpected` are names of the file that the network
     has no place for. `identity` are the missing ones that start as the identity: their absence changes nothing.
+    `replaced` were in the file, and start fresh all the same.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -53,21 +54,29 @@ class LoadReport:
     unexpected: list[str] = field(default_factory=list)
     shape_mismatch: list[str] = field(default_factory=list)
     identity: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+
+    def with_fresh(self, layer: str) -> Self:
+        """Return the report after the layer was made anew, whatever the file has of it."""
+        own = [name for name in self.loaded if name.rpartition(".")[0] == layer]
+        kept = [name for name in self.loaded if name not in own]
+        return replace(self, loaded=kept, replaced=[*self.replaced, *own])
 
     def fresh_layers(self) -> set[str]:
         """Names of the layers that begin with random weights, at least in part."""
-        fresh = {*self.missing, *self.shape_mismatch} - set(self.identity)
+        fresh = {*self.missing, *self.shape_mismatch, *self.replaced} - set(self.identity)
         return {name.rpartition(".")[0] for name in fresh}
 
     def summary(self) -> str:
         """Return one sentence for people."""
-        total = len(self.loaded) + len(self.missing) + len(self.shape_mismatch)
+        total = len(self.loaded) + len(self.missing) + len(self.shape_mismatch) + len(self.replaced)
         parts = [f"{len(self.loaded)} of {total} parameters loaded"]
         fresh = [name for name in self.missing if name not in self.identity]
         parts += [f"{len(self.identity)} start as the identity"] if self.identity else []
         why = "are not in the file and " if self.loaded else ""
         parts += [f"{len(fresh)} {why}start fresh"] if fresh else []
         parts += [f"{len(self.shape_mismatch)} have another shape and start fresh"] if self.shape_mismatch else []
+        parts += [f"{len(self.replaced)} of the file are not used and start fresh"] if self.replaced else []
         parts += [f"{len(self.unexpected)} tensors of the file have no place"] if self.unexpected else []
         return "; ".join(parts) + "."
 
@@ -165,7 +174,8 @@ def _check_values(name: str, tensor: Tensor) -> None:
             f"The tensor {name} is of a kind that cannot be used as weights: save it with all its values, as "
             "floating-point numbers of 16, 32 or 64 bits."
         )
-    if not torch.isfinite(tensor).all():
+    # In float32 they are used, and large numbers of 64 bits are none there.
+    if not torch.isfinite(tensor.float()).all():
         raise WeightsRefused(f"The tensor {name} holds values that are not finite numbers.")
 
 

@@ -6,6 +6,7 @@ that takes it away, so that a search needs no filter to never find it, and come 
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -13,7 +14,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from retrieval.imaging.names import printable
 from retrieval.models import Embedding, ImageChange, MedicalImage, ModelVersion
-from retrieval.services.indexing import create_index_job
+from retrieval.services.indexing import create_index_job, have_missing_embedded
 
 Images = Iterable[MedicalImage]
 Standing = MedicalImage.Standing
@@ -100,7 +101,25 @@ def _record(images: list[MedicalImage], *, field: ImageChange.Field, new: str, u
 
 
 def _have_embedded(images: list[MedicalImage]) -> None:
-    """As after an import: workers embed what the active version lacks, once this is committed."""
+    """As after an import: workers embed what the active version lacks, once this is committed.
+
+    Planned in the same transaction, so that whoever is killed after it loses nothing. That a batch waits for an image
+    already is no reason to leave it out: taken before this is committed, the batch does not see that it is shown.
+    """
+    if not images:
+        return
     version = ModelVersion.objects.active()
-    if images and version:
-        create_index_job(version=version, publish=True, between=(images[0].pk, images[-1].pk))
+    if version:
+        create_index_job(version=version, publish=True, among=images)
+    # Robust: the images are shown by then, whatever becomes of this.
+    transaction.on_commit(partial(_have_embedded_by_next, version), robust=True)
+
+
+def _have_embedded_by_next(planned_for: ModelVersion | None) -> None:
+    """Have it embed what its activation did not see, since that was not committed yet.
+
+    Whoever is killed right before this loses no more than the plan: the next end of an import makes it.
+    """
+    version = ModelVersion.objects.active()
+    if version and version != planned_for:
+        have_missing_embedded(version)

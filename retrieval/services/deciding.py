@@ -79,6 +79,9 @@ def _relabelled(images: list[MedicalImage]) -> str:
 
 
 def _relabel_as_suggested(images: list[MedicalImage], *, dataset: Dataset, user: User) -> list[MedicalImage]:
+    # Label by label they would be locked in another order than everybody else's: two could wait for each other.
+    rows = MedicalImage.objects.filter(pk__in=[image.pk for image in images])
+    list(rows.select_for_update(no_key=True).order_by("pk").values_list("pk"))
     suspects = QualityFinding.objects.filter(
         kind=QualityFinding.Kind.SUSPECT, quality_check__dataset=dataset, image__in=images
     )

@@ -38,6 +38,7 @@ WAITS = (
 STILL_WRITTEN = (
     "{name} is still being written, or its time is still to come: the manifest, and all that lies beside it, waits."
 )
+ARCHIVE_UNUSABLE = "The files of the archive cannot be written: look at the disk or network drive that they are on."
 GONE = "The dataset that this folder feeds was deleted. What is not imported yet stays below `importing` of the folder."
 IS_IN_DONE = "It could not be moved here and is in `{done}`."
 _PATIENCE_SECONDS = 60
@@ -195,7 +196,7 @@ class HotFolder:
         claimed = jobs.claim(ImportJob, job.pk)
         if claimed:
             with jobs.working_on(claimed):
-                import_dataset(claimed, index_afterwards=True, progress=progress)
+                _import_into_archive(claimed, progress=progress)
             job.refresh_from_db()
         if not job.is_finished:
             return None
@@ -255,6 +256,14 @@ class HotFolder:
             aside = written.with_name(written.name.removeprefix(".").removesuffix(f".{REASONS}"))
             if aside.is_dir():
                 written.rename(aside / REASONS)
+
+
+def _import_into_archive(claimed: ImportJob, *, progress: jobs.Progress) -> None:
+    """A source that cannot be read is refused: what else goes wrong with files is no fault of this folder."""
+    try:
+        import_dataset(claimed, index_afterwards=True, progress=progress)
+    except OSError as error:
+        raise jobs.JobFailed(ARCHIVE_UNUSABLE) from error
 
 
 def _moved(path: Path, *, to: Path) -> bool:

@@ -4,7 +4,7 @@ The work left is always a query, the images without an embedding: a second run g
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from django.db import transaction
@@ -22,14 +22,15 @@ FORWARD_IMAGES = 32
 
 
 @transaction.atomic
-def create_index_job(*, version: ModelVersion, publish: bool, between: tuple[int, int] | None = None) -> IndexJob:
-    """Plan batches over all images without an embedding, or those `between` two primary keys, both included.
+def create_index_job(*, version: ModelVersion, publish: bool, among: Iterable[MedicalImage] | None = None) -> IndexJob:
+    """Plan batches over all images without an embedding, or those `among` some.
 
     `publish` sends them to the workers at once; without it the caller works on them itself, and idle workers join when
     the sweeper finds batches waiting. Raises VersionRetired.
     """
     missing = MedicalImage.objects.without_embedding(version)
-    missing = missing.filter(pk__range=between) if between else missing
+    if among is not None:
+        missing = missing.filter(pk__in=[image.pk for image in among])
     return _planned(missing, version=version, publish=publish)
 
 
@@ -37,15 +38,25 @@ def _planned(images: MedicalImageQuerySet, *, version: ModelVersion, publish: bo
     refuse_retired(version)
     pks = list(images.order_by("pk").values_list("pk", flat=True))
     job = IndexJob.objects.create(model_version=version, total=len(pks))
-    starts = range(0, len(pks), BATCH_IMAGES)
-    chunks = [pks[start : start + BATCH_IMAGES] for start in starts]
     batches = IndexBatch.objects.bulk_create(
         IndexBatch(index_job=job, first_image_id=chunk[0], last_image_id=chunk[-1], total=len(chunk))
-        for chunk in chunks
+        for chunk in _chunks(pks)
     )
     if publish:
         jobs.enqueue(*batches)
     return job
+
+
+def _chunks(pks: list[int]) -> Iterator[list[int]]:
+    """Cut ascending keys so that none spans more than BATCH_IMAGES: a batch embeds all that is missing in its span."""
+    chunk: list[int] = []
+    for pk in pks:
+        if chunk and pk - chunk[0] >= BATCH_IMAGES:
+            yield chunk
+            chunk = []
+        chunk.append(pk)
+    if chunk:
+        yield chunk
 
 
 @transaction.atomic

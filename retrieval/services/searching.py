@@ -9,13 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
 from django.db import DatabaseError, IntegrityError, transaction
 
 from retrieval.imaging import Decoder, FileRefused, Rendering
 from retrieval.models import Embedding, MedicalImage, ModelVersion, Query, SearchResult
-from retrieval.services import jobs, naming
+from retrieval.services import jobs, naming, space
 from retrieval.services.modalities import modality_name
 from retrieval.services.versions import NoActiveVersion, VersionRetired, active_version, load_embedder, refuse_retired
 from retrieval.storage import NO_SPACE
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 TOP_K = 20
+# Each but the first is for images that were taken away within the milliseconds since the one before.
+RANKINGS = 10
 GONE = "The image that this question was asked with is no longer there. Choose it once more."
 NOT_SHOWN = "The image that this question was asked with is not shown any more. Choose another one."
 EMPTY_TO_THE_NETWORK = "The network sees nothing in this image: it may be blank. Choose an image that shows anatomy."
@@ -72,22 +75,28 @@ def find_neighbours(
     VersionRetired. No image that is held or excluded can come back: such an image has no embedding.
     """
     ranked = Embedding.objects.of(version).filter(**narrowed.conditions()).nearest(vector)
-    nearest = list(ranked.values_list("image_id", "distance")[:k])  # type: ignore[misc]
-    nearest.sort(key=lambda found: (found[1], found[0] != asked_pk))
-    # Afterwards: a version that is being retired loses its rows bit by bit.
-    refuse_retired(version)
-    # Nor one that was taken away between the two.
     shown = MedicalImage.objects.shown().select_related("dataset", "original")
-    images = shown.in_bulk([pk for pk, _ in nearest])
+    for _ in range(RANKINGS):
+        nearest = list(ranked.values_list("image_id", "distance")[:k])  # type: ignore[misc]
+        # Afterwards: a version that is being retired loses its rows bit by bit.
+        refuse_retired(version)
+        images = shown.in_bulk([pk for pk, _ in nearest])
+        # What was taken away between the two leaves its place to the next, which only a new ranking names.
+        if len(images) == len(nearest):
+            break
+    there = [(pk, distance) for pk, distance in nearest if pk in images]
+    there.sort(key=lambda found: (found[1], found[0] != asked_pk))
     return [
-        Neighbour(rank=rank, image=images[pk], distance=distance)
-        for rank, (pk, distance) in enumerate(nearest, start=1)
-        if pk in images
+        Neighbour(rank=rank, image=images[pk], distance=distance) for rank, (pk, distance) in enumerate(there, start=1)
     ]
 
 
 def ask_with_upload(*, user: User, upload: File) -> Query:
-    """Store the file, commit the query, then queue it: what was accepted is never lost."""
+    """Store the file, commit the query, then queue it: what was accepted is never lost.
+
+    Raises OSError for a full disk.
+    """
+    space.refuse_full(Path(settings.MEDIA_ROOT), size=upload.size)
     query = Query(user=user)
     query.upload.save(naming.query_upload_name(query.uuid), upload, save=False)
     try:

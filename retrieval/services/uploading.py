@@ -15,7 +15,7 @@ from typing import Protocol
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, Sum
 from django.http import UnreadablePostError
 from django.utils import timezone
 from django.utils._os import safe_join
@@ -24,6 +24,8 @@ from retrieval.disk import sync_folder
 from retrieval.imaging import MANIFEST, ArchiveLimits
 from retrieval.imaging.names import examples, is_litter
 from retrieval.models import Dataset, ImportedFile, ImportJob, JobStatus, Upload, UploadedFile
+from retrieval.models.uploads import ACTIVE
+from retrieval.services import space
 from retrieval.services.importing import create_import_job
 
 FILES, ARCHIVES = "files", "archives"
@@ -133,9 +135,7 @@ def _make_room(file: UploadedFile) -> None:
     # An archive becomes the source of an import; loose files share one, which is their folder.
     if _is_archive(file.path) and len(str(path.resolve())) > _SOURCE_CHARACTERS:
         raise UploadRefused(TOO_LONG)
-    settings.UPLOAD_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if shutil.disk_usage(settings.UPLOAD_DIR).free < file.size + _LIMITS.spare_disk_bytes:
-        raise OSError(28, os.strerror(28))
+    _refuse_full()
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if path.is_file() and file.upload.files.exclude(pk=file.pk).filter(path__iexact=file.path).exists():
@@ -149,6 +149,19 @@ def _make_room(file: UploadedFile) -> None:
         if error.errno != errno.ENAMETOOLONG:
             raise
         raise UploadRefused(TOO_LONG) from error
+
+
+def _refuse_full() -> None:
+    """Raises OSError where what was promised to all who are sending, and is not here yet, leaves less than the reserve.
+
+    Whoever has stopped sending keeps nobody else from it. What is here already of their files is not looked for where
+    there is space even for the whole of them: that reads the rows of all these files, and is done for each.
+    """
+    unfinished = Upload.objects.filter(finished_at=None, changed_at__gt=timezone.now() - ACTIVE)
+    if sum(unfinished.values_list("size", flat=True)) <= space.spare_bytes(settings.UPLOAD_DIR):
+        return
+    promised = UploadedFile.objects.filter(upload__in=unfinished).aggregate(size=Sum(F("size") - F("received")))
+    space.refuse_full(settings.UPLOAD_DIR, size=promised["size"])
 
 
 def append(file: UploadedFile, *, stream: Stream) -> None:
@@ -174,6 +187,8 @@ def append(file: UploadedFile, *, stream: Stream) -> None:
 
 def _copy(stream: Stream, *, handle: int, most: int) -> None:
     while most and (piece := stream.read(min(_PIECE, most))):
+        # What was promised room once may have lost it to something else.
+        space.refuse_full(settings.UPLOAD_DIR, size=len(piece))
         most -= len(piece)
         view = memoryview(piece)
         while view:

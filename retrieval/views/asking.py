@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.paginator import Paginator
+from django.db.models import Manager, QuerySet
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
@@ -45,6 +46,8 @@ POLL_SECONDS = 0.004
 WORKER_LATE_SECONDS = 3
 # Finding all labels reads the whole archive; a new one may wait this long before it can be chosen.
 CHOICES_SECONDS = 60
+# Counting reads the whole archive as well; on this page somebody may be watching it grow.
+COUNT_SECONDS = 5
 NOT_NARROWED = "This answer can't be narrowed any more: the model version that gave it is retired. Search again first."
 
 may_ask = permission_required("retrieval.add_query", raise_exception=True)
@@ -94,8 +97,8 @@ def _ask_context(request: HttpRequest, *, form: AskForm) -> dict[str, Any]:
     return {
         "form": form,
         "recent": list(Query.objects.visible_to(request.user).select_related("image", "model_version")[:RECENT]),
-        "image_count": MedicalImage.objects.shown().count(),
-        "searchable_count": version.embeddings.count() if version else 0,
+        "image_count": _count(MedicalImage.objects.shown(), name="image_count"),
+        "searchable_count": _count(version.embeddings, name=f"searchable_count_{version.pk}") if version else 0,
         "version": version,
         "accept": ACCEPT,
         "max_bytes": settings.QUERY_MAX_BYTES,
@@ -104,6 +107,10 @@ def _ask_context(request: HttpRequest, *, form: AskForm) -> dict[str, Any]:
         "empty": EMPTY,
         "synthetic_share": Dataset.objects.synthetic_share(),
     }
+
+
+def _count(rows: QuerySet | Manager, *, name: str) -> int:
+    return cast(int, cache.get_or_set(name, rows.count, COUNT_SECONDS))
 
 
 @require_GET
@@ -137,7 +144,7 @@ def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
         "placeholders": range(TOP_K),
         "narrowed": narrowed,
         "is_narrowed": bool(narrowed.conditions()),
-        "choices": cache.get_or_set("filter_choices", MedicalImage.objects.filter_choices, CHOICES_SECONDS),
+        "choices": _choices() if query.status == JobStatus.DONE else {},
         "waiting_for": _waiting_for(query, active=active),
         "is_unlike": is_unlike(neighbours, version=query.model_version, narrowed=narrowed),
         "is_outdated": query.status == JobStatus.DONE and active is not None and active != query.model_version,
@@ -145,6 +152,10 @@ def query_detail(request: HttpRequest, uuid: UUID) -> HttpResponse:
     }
     template = "retrieval/answer_update.html" if _is_partial(request) else "retrieval/query_detail.html"
     return render(request, template, context)
+
+
+def _choices() -> dict[str, list[str]]:
+    return cast(dict, cache.get_or_set("filter_choices", MedicalImage.objects.filter_choices, CHOICES_SECONDS))
 
 
 def _own_query(request: HttpRequest, uuid: UUID) -> Query:

@@ -2,12 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
+from django.db import connection
 
 from retrieval.imaging.manifest import NOT_A_TABLE
-from retrieval.models import Dataset, ImportJob, MedicalImage, ModelVersion
-from retrieval.services.importing import CORRECT_THERE
+from retrieval.management.commands import import_dataset as command
+from retrieval.models import Dataset, ImportJob, JobStatus, MedicalImage, ModelVersion
+from retrieval.services import jobs
+from retrieval.services.importing import CORRECT_THERE, import_dataset
 from tests.commands.conftest import Manage
 from tests.pictures import drawn_pixels, png
 
@@ -65,6 +70,59 @@ def test_an_existing_dataset_survives_a_failed_import(manage: Manage, picture_fo
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and nothing more")
     assert manage("import_dataset", tmp_path / "broken.zip", "--name", "drawn")[0] == 1
     assert Dataset.objects.get().images.count() == 6
+
+
+def _taken_over(job: ImportJob) -> ImportJob:
+    """As a worker has it, once the sweeper has queued it again since this process was paused for a whole lease."""
+    ImportJob.objects.filter(pk=job.pk).update(status=JobStatus.QUEUED, lease_expires_at=None)
+    taken = jobs.claim(ImportJob, job.pk)
+    assert taken is not None
+    return taken
+
+
+def _finish(job: ImportJob) -> None:
+    try:
+        with jobs.working_on(job):
+            import_dataset(job, index_afterwards=False)
+    finally:
+        connection.close()
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_an_import_that_a_worker_has_taken_over_is_waited_for(
+    manage: Manage, picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers: list[Thread] = []
+
+    def paused(job: ImportJob, **options: Any) -> None:
+        workers.append(Thread(target=_finish, args=[_taken_over(job)]))
+        try:
+            import_dataset(job, **options)
+        finally:
+            workers[0].start()
+
+    monkeypatch.setattr(command, "import_dataset", paused)
+    status, report = manage("import_dataset", picture_folder, "--name", "drawn")
+    workers[0].join()
+    assert (status, report["accepted"]) == (0, 6)
+    assert MedicalImage.objects.count() == 6
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_ctrl_c_ends_an_import_unless_a_worker_has_taken_it_over(
+    manage: Manage, picture_folder: Path, monkeypatch: pytest.MonkeyPatch, *, is_taken_over: bool
+) -> None:
+    def stopped(job: ImportJob, **_: object) -> None:
+        if is_taken_over:
+            _taken_over(job)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "import_dataset", stopped)
+    status, report = manage("import_dataset", picture_folder, "--name", "drawn")
+    assert (status, report) == (1, {"error": command.TAKEN_OVER if is_taken_over else command.STOPPED})
+    # The worker needs the dataset, empty as it is.
+    assert Dataset.objects.exists() == is_taken_over
+    assert ImportJob.objects.filter(status=JobStatus.RUNNING).exists() == is_taken_over
 
 
 def test_index_says_what_it_did_and_what_was_done(

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from retrieval.models import IndexJob, JobStatus, MedicalImage, ModelVersion, StoredFile
 from retrieval.services.versions import create_model_version
@@ -36,6 +38,13 @@ def test_a_database_that_does_not_answer_is_an_error_like_others() -> None:
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"].startswith("The database does not answer as it should: connection failed")
     assert "Traceback" not in done.stderr
+
+
+def test_a_search_that_nothing_narrows_reads_no_choices(archive: ModelVersion, manage: Manage, picture: Path) -> None:
+    """They are three passes over the whole archive."""
+    with CaptureQueriesContext(connection) as captured:
+        assert manage("search", picture)[0] == 0
+    assert [each["sql"] for each in captured if "DISTINCT" in each["sql"]] == []
 
 
 def test_a_version_is_made_ready_or_active(manage: Manage) -> None:

@@ -53,6 +53,15 @@ def test_it_learns_to_tell_two_classes_apart(
     assert history.best.val_accuracy == 1.0
 
 
+def test_training_and_validation_losses_can_be_compared(images: LabelledImages, tmp_path: Path) -> None:
+    """Learnt from is the loss with smoothed labels, which can't fall below 0.33; both that are told can."""
+    task = small_task(images, epochs=12, patience=12, label_smoothing=0.2)
+    last = train(narrow_network(), task=task, folder=tmp_path, environment=FLOAT32).epochs[-1]
+    assert last.val_loss is not None
+    # Where the smoothed loss is lowest, the network gives the right class 0.9.
+    assert [last.train_loss, last.val_loss] == [pytest.approx(-math.log(0.9), abs=0.06)] * 2
+
+
 def _misleading(task: Task) -> Task:
     """With the wrong classes for its validation images: the more is learnt, the worse they get."""
     wrong = LabelledImages(paths=task.validation.paths, targets=1 - task.validation.targets)

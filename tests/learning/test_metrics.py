@@ -165,7 +165,7 @@ def test_classes_that_the_gallery_does_not_have_are_set_apart() -> None:
     labels = ["ct", "knee", "mri", "hand", "knee", "pet"]
     nearest_ones = np.array([0.9, 0.3, 0.8, 0.85, 0.5, 0.6], dtype=np.float32)
     found = Neighbours(np.zeros((6, 2), np.int64), np.stack([nearest_ones, np.zeros(6, np.float32)], axis=1))
-    apart = unknown_classes(query_labels=labels, gallery_labels=GALLERY, neighbours=found)
+    apart = unknown_classes(query_labels=labels, gallery_labels=GALLERY, similarity=nearest_ones)
     assert apart.is_known.tolist() == [True, False, True, False, False, True]
     assert apart.per_class == {
         "hand": {"queries": 1, "mean_similarity": pytest.approx(0.85), "auroc": pytest.approx(1 / 3), "unlike": None},
@@ -178,16 +178,14 @@ def test_classes_that_the_gallery_does_not_have_are_set_apart() -> None:
 
 
 def test_unknown_classes_alone_cannot_be_told_apart() -> None:
-    found = Neighbours(np.zeros((1, 1), np.int64), np.full((1, 1), 0.5, np.float32))
-    apart = unknown_classes(query_labels=["knee"], gallery_labels=GALLERY, neighbours=found)
+    apart = unknown_classes(query_labels=["knee"], gallery_labels=GALLERY, similarity=np.array([0.5]))
     assert apart.per_class == {"knee": {"queries": 1, "mean_similarity": 0.5, "auroc": None, "unlike": None}}
 
 
 def test_less_than_the_usual_similarity_is_unlike_the_gallery() -> None:
     labels = ["ct", "knee", "mri", "knee", "pet", "ct"]
-    nearest_ones = np.array([[0.9], [0.3], [0.8], [0.7], [0.6], [0.95]], np.float32)
-    found = Neighbours(np.zeros((6, 1), np.int64), nearest_ones)
-    apart = unknown_classes(query_labels=labels, gallery_labels=GALLERY, neighbours=found, usual=0.65)
+    nearest_ones = np.array([0.9, 0.3, 0.8, 0.7, 0.6, 0.95], np.float32)
+    apart = unknown_classes(query_labels=labels, gallery_labels=GALLERY, similarity=nearest_ones, usual=0.65)
     assert (apart.unlike, apart.per_class["knee"]["unlike"]) == (0.25, 0.5)
 
 
@@ -200,6 +198,7 @@ def test_the_usual_similarity_is_what_99_of_100_find() -> None:
 
 
 def test_known_classes_are_not_set_apart() -> None:
-    apart = unknown_classes(query_labels=["ct", "mri", "pet"], gallery_labels=GALLERY, neighbours=FOUND)
+    similarity = FOUND.similarities[:, 0]
+    apart = unknown_classes(query_labels=["ct", "mri", "pet"], gallery_labels=GALLERY, similarity=similarity)
     assert apart.is_known.all()
     assert apart.per_class == {}

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from retrieval.network import neighbourhoods
-from retrieval.network.neighbourhoods import FAR, NOBODY, UNLABELLED, Crowd, Oddities, find_oddities, neighbourhood
+from retrieval.network.neighbourhoods import (
+    FAR,
+    NOBODY,
+    UNLABELLED,
+    Crowd,
+    Oddities,
+    find_oddities,
+    neighbourhood,
+    others_alike,
+)
 from retrieval.network.projection import l2_normalised
 
 WIDTH = 64
@@ -107,6 +116,22 @@ def test_a_rare_label_is_not_outvoted() -> None:
     assert not {each.image for each in oddities_of(crowd_of(vectors, labels)).suspects} & rare
     vectors[-1] = drawn_vectors([2], seed=4)[0]
     assert {each.image for each in oddities_of(crowd_of(vectors, labels)).suspects} & rare == {63}
+
+
+def test_four_files_of_one_picture_are_not_outvoted() -> None:
+    """In four series, and the only ones of their label: no other image can tell whether it is right."""
+    labels = np.array([0] * OF_LABEL + [1] * 4)
+    vectors = drawn_vectors(labels)
+    vectors[-4:] = vectors[-1]
+    pixels = np.append(np.arange(OF_LABEL), [OF_LABEL] * 4)
+    assert oddities_of(crowd_of(vectors, labels, pixels=pixels)).suspects == []
+
+
+def test_others_of_a_label_share_neither_series_nor_pixels() -> None:
+    series, pixels = np.array([0, 0, 1, 1, 2, 0, 9, 9]), np.array([0, 1, 0, 2, 3, 0, 9, 0])
+    labels = np.array([4, 4, 4, 4, 4, 4, UNLABELLED, 5])
+    crowd = crowd_of(drawn_vectors([0] * 8), labels, series=series, pixels=pixels)
+    assert others_alike(crowd).tolist() == [2, 3, 2, 4, 5, 2, 0, 0]
 
 
 def test_who_has_no_label_is_not_judged_and_does_not_vote() -> None:

@@ -177,14 +177,31 @@ def test_files_with_nothing_for_the_network_are_refused(tmp_path: Path, narrow: 
         initial_weights(narrow, source=tmp_path / "list")
 
 
-def test_weights_that_are_not_numbers_are_refused_and_leave_the_network_alone(tmp_path: Path, narrow: VGG) -> None:
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(float("nan"), torch.float32), (1e39, torch.float64)],
+    ids=["no number", "beyond float32"],
+)
+def test_weights_that_are_not_finite_are_refused_and_leave_the_network_alone(
+    tmp_path: Path, narrow: VGG, value: float, dtype: torch.dtype
+) -> None:
     before = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
     tensors = vgg16_tensors(narrow)
-    tensors["features.10.weight"][0, 0, 0, 0] = float("nan")
-    save_file(tensors, tmp_path / "nan")
+    tensors["features.10.weight"] = tensors["features.10.weight"].to(dtype)
+    tensors["features.10.weight"][0, 0, 0, 0] = value
+    save_file(tensors, tmp_path / "odd")
     with pytest.raises(WeightsRefused, match="not finite"):
-        initial_weights(narrow, source=tmp_path / "nan")
+        initial_weights(narrow, source=tmp_path / "odd")
     assert all(torch.equal(before[name], tensor) for name, tensor in narrow.state_dict().items())
+
+
+def test_a_layer_that_is_made_anew_after_loading_is_not_counted_as_loaded(tmp_path: Path, narrow: VGG) -> None:
+    save_file(dict(narrow.state_dict()), tmp_path / "whole.safetensors")
+    report = initial_weights(narrow, source=tmp_path / "whole.safetensors").with_fresh("classifier.9")
+    assert report.replaced == ["classifier.9.weight", "classifier.9.bias"]
+    assert "classifier.9.weight" not in report.loaded
+    assert report.fresh_layers() == {"classifier.9"}
+    assert report.summary() == "34 of 36 parameters loaded; 2 of the file are not used and start fresh."
 
 
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor")

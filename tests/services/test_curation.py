@@ -21,7 +21,7 @@ from retrieval.models import (
     ModelVersion,
     Query,
 )
-from retrieval.services import jobs
+from retrieval.services import indexing, jobs
 from retrieval.services.checking import check_archive
 from retrieval.services.curation import exclude, hold, relabel, release, restore
 from retrieval.services.indexing import _embed_and_store, create_index_job, index_batch, work_on_index_job
@@ -110,7 +110,7 @@ def test_what_is_released_is_embedded_and_found(
         assert release([image], user=curator) == [image]
     # Batches go to the workers with the commit, as after an import.
     job = IndexJob.objects.latest("pk")
-    assert (len(sent), job.total, job.batches.count()) == (1, 1, 1)
+    assert (len(sent), job.total, job.batches.count()) == (2, 1, 1)
     work_on_index_job(job)
     assert [found.image for found in find_neighbours(asked, version=active_version, k=1)] == [image]
 
@@ -150,6 +150,26 @@ def test_images_released_into_a_batch_that_waits_are_embedded_by_it(
     index_batch(claimed)
     assert Embedding.objects.count() == 30
     assert (claimed.status, claimed.done) == ("done", 15)
+
+
+def test_a_release_plans_its_own_images_alone(
+    many: Images, curator: User, active_version: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a large archive waits to be embedded, each click would plan the rest of it again."""
+    monkeypatch.setattr(indexing, "BATCH_IMAGES", 4)
+    own = [many[1], many[3], *many[20:25]]
+    hold(own, user=curator)
+    Embedding.objects.all().delete()
+    IndexJob.objects.all().delete()
+    release(own, user=curator)
+    job = IndexJob.objects.get()
+    assert job.total == 7
+    planned = [(batch.first_image_id, batch.last_image_id, batch.total) for batch in job.batches.order_by("pk")]
+    assert planned == [
+        (many[1].pk, many[3].pk, 2),
+        (many[20].pk, many[23].pk, 4),
+        (many[24].pk, many[24].pk, 1),
+    ]
 
 
 def test_counts_and_choices_are_of_what_is_shown(many: Images, curator: User, active_version: ModelVersion) -> None:

@@ -14,9 +14,10 @@ from retrieval.models import Dataset, Embedding, IndexJob, MedicalImage, ModelVe
 from retrieval.services import jobs
 from retrieval.services.switching import retire_model_version
 from tests.pictures import png, striped_pixels
-from tests.quality_rows import add_images
+from tests.quality_rows import add_images, unit
 from tests.services.conftest import small_disk_at
-from training.services.elsewhere import _neighbours, _Question, judge_folder
+from training.services.elsewhere import _gallery, _neighbours, _Question, _report, judge_folder
+from training.services.reading import Reader
 
 Index = Callable[[ModelVersion], IndexJob]
 
@@ -79,6 +80,25 @@ def test_what_goes_while_questions_are_asked_shortens_the_answers(indexed: Model
     Embedding.objects.filter(image__in=images[15:]).delete()
     add_twins(indexed, label="upright")
     assert set(_neighbours([question], version=indexed, numbers=numbers).indices[0]) == set(range(15))
+
+
+def test_unlike_the_archive_is_what_is_unlike_all_of_it(indexed: ModelVersion, dataset: Dataset) -> None:
+    """Images without a label can't be right or wrong, but a searcher is shown them, and told of what is like none."""
+    indexed.metrics = {"usual_similarity": 0.9}
+    strange, stranger = (unit(np.random.default_rng(seed).normal(size=512)) for seed in (1, 2))
+    others = Dataset.objects.create(name="not labelled")
+    add_images(others, version=indexed, specs=[(strange, {"label": ""}), (stranger, {"label": ""})])
+    questions = [
+        _Question(label="across", vector=strange, classified="across"),
+        _Question(label="knee", vector=stranger, classified="across"),
+        _Question(label="toe", vector=-stranger, classified="across"),
+    ]
+    report = _report(questions, version=indexed, gallery=_gallery(indexed), reader=Reader(indexed))
+    assert (report["queries"], report["gallery"], report["unlike"]) == (1, 40, 0)
+    unlike = {label: own["unlike"] for label, own in report["unknown"].items()}
+    assert unlike == {"knee": 0, "toe": 1}
+    assert report["unknown"]["knee"]["mean_similarity"] == pytest.approx(1, abs=1e-3)
+    assert report["unknown"]["toe"]["auroc"] == 1
 
 
 def test_a_version_that_is_retired_meanwhile_has_nothing_to_answer_with(

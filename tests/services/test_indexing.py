@@ -106,7 +106,7 @@ def test_what_a_batch_waits_for_is_not_planned_again(
 ) -> None:
     """With every import that ends while a large archive is embedded."""
     one, two, three = active_version, images[:4], images[4:]
-    indexing.create_index_job(version=one, publish=True, between=(two[0].pk, two[-1].pk))
+    indexing.create_index_job(version=one, publish=True, among=two)
     indexing.have_missing_embedded(one)
     indexing.have_missing_embedded(one)
     assert [job.total for job in one.index_jobs.order_by("pk")] == [4, 2]

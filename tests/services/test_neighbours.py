@@ -1,5 +1,7 @@
 """The search itself: exact, complete under every filter, and over vectors that lie in their rows."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from django.db import connection
@@ -95,6 +97,30 @@ def test_a_filter_never_shortens_the_answer(
 def test_as_many_as_are_asked_for(embedded: tuple[ModelVersion, np.ndarray]) -> None:
     version, vectors = embedded
     assert [len(find_neighbours(vectors[0], version=version, k=k)) for k in (1, 50, COUNT + 1)] == [1, 50, COUNT]
+
+
+@pytest.mark.parametrize(("narrowed", "k"), [(SearchFilter(), 20), (SearchFilter(dataset="odd"), 20)])
+def test_images_that_are_taken_away_meanwhile_leave_their_places_to_the_next(
+    embedded: tuple[ModelVersion, np.ndarray], narrowed: SearchFilter, k: int
+) -> None:
+    """Between the two queries, the second time too: as if the answer had been whole from the beginning."""
+    version, _ = embedded
+    asked = _unit_vectors(3)[0]
+    nearest = [each.image for each in find_neighbours(asked, version=version, narrowed=narrowed, k=k + 2)]
+    leaving = nearest[:2]
+
+    def take_one_away(execute: Callable, sql: str, *rest: object) -> object:
+        if sql.startswith("SELECT") and 'FROM "retrieval_medicalimage"' in sql and leaving:
+            gone = leaving.pop()
+            assert gone is not None
+            Embedding.objects.filter(image=gone).delete()
+            MedicalImage.objects.filter(pk=gone.pk).update(standing=MedicalImage.Standing.EXCLUDED)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(take_one_away):
+        found = find_neighbours(asked, version=version, narrowed=narrowed, k=k)
+    assert [each.image for each in found] == nearest[2:]
+    assert [each.rank for each in found] == list(range(1, k + 1))
 
 
 def test_equal_distances_have_one_order(images: list[MedicalImage]) -> None:

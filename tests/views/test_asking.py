@@ -14,6 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from retrieval.models import Dataset, JobStatus, MedicalImage, ModelVersion, Query
+from retrieval.services import space
 from retrieval.services.switching import activate_model_version, retire_model_version
 from retrieval.services.versions import create_model_version
 from tests.pictures import drawn_pixels, png
@@ -99,6 +100,44 @@ def test_a_file_over_the_limit_is_refused_before_it_is_read(clinician: Client, s
     assert response.status_code == 413
     assert b"larger than" in response.content
     assert not Query.objects.exists()
+
+
+@pytest.mark.parametrize("is_partial", [False, True])
+def test_a_page_that_waits_for_its_answer_reads_no_choices(
+    clinician: Client, archive: Dataset, ask: Ask, answered: Answered, *, is_partial: bool
+) -> None:
+    """They are three passes over the whole archive, and such a page is asked for again and again."""
+    query = ask(clinician)
+    headers = {"HX-Request": "true"} if is_partial else {}
+    with CaptureQueriesContext(connection) as captured:
+        clinician.get(query.get_absolute_url(), headers=headers)
+    assert [each["sql"] for each in captured if "DISTINCT" in each["sql"]] == []
+    answered(query)
+    response = clinician.get(query.get_absolute_url(), headers=headers)
+    assert response.context["choices"]["labels"] == ["chest", "hand"]
+
+
+def test_the_archive_is_not_counted_for_every_page(clinician: Client, archive: Dataset) -> None:
+    first = clinician.get("/")
+    with CaptureQueriesContext(connection) as captured:
+        again = clinician.get("/")
+    assert [each["sql"] for each in captured if "COUNT(" in each["sql"]] == []
+    for page in (first, again):
+        assert (page.context["image_count"], page.context["searchable_count"]) == (6, 6)
+    # Of each version its own.
+    activate_model_version(create_model_version(architecture="narrow", weights="none", seed=1))
+    assert clinician.get("/").context["searchable_count"] == 0
+
+
+def test_a_question_leaves_space_on_the_disk(clinician: Client, media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database may lie on the same one."""
+    monkeypatch.setattr(space, "RESERVE_BYTES", 2**60)
+    clinician.raise_request_exception = False
+    response = clinician.post("/", {"image": SimpleUploadedFile("scan.png", png(drawn_pixels(1)))})
+    assert response.status_code == 507
+    assert "disk" in response.content.decode()
+    assert not Query.objects.exists()
+    assert not _stored(media)
 
 
 def test_the_open_page_is_told_where_the_answer_will_be(clinician: Client) -> None:

@@ -218,15 +218,6 @@ def test_the_addresses_of_many_files_are_found_at_once(
     assert len(asked) == 1
 
 
-def test_a_full_disk_is_said_and_costs_nothing(staff: Client, upload: Upload, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = create(staff, upload, path="a.png", size=10, content=b"01234")["Location"]
-    with monkeypatch.context() as patch:
-        patch.setattr(uploading, "_LIMITS", uploading.ArchiveLimits(spare_disk_bytes=2**60))
-        assert create(staff, upload, path="b.png", size=10).status_code == 507
-    assert upload.files.count() == 1
-    assert send(staff, address, content=b"56789", offset=5).status_code == 204
-
-
 def test_a_complete_upload_is_imported_and_its_files_go(staff: Client, upload: Upload, dataset: Dataset) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:

@@ -14,6 +14,7 @@ from retrieval.disk import sync_folder
 from retrieval.network.tensor_files import write_tensors
 
 _KEY = "state"
+_DAMAGED = (SafetensorError, OSError, KeyError, ValueError)
 
 
 def save_tensors(path: Path, *, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -37,7 +38,19 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Return the tensors and the state of a file, or None where there is none or it is damaged: then begin anew."""
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {})[_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError):
+            return {name: file.get_tensor(name) for name in file.keys()}, _state(file)  # noqa: SIM118
+    except _DAMAGED:
         return None
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Return the state of a file without reading its tensors, {} where there is none or it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _state(file)
+    except _DAMAGED:
+        return {}
+
+
+def _state(file: Any) -> dict[str, Any]:
+    return json.loads((file.metadata() or {})[_KEY])

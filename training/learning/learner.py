@@ -14,8 +14,9 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR
 
+from retrieval.network.preprocessing import Preprocessing
 from retrieval.network.vgg import VGG, split_at_block
-from training.learning.checkpoint import load_tensors, save_tensors
+from training.learning.checkpoint import load_state, load_tensors, save_tensors
 from training.learning.recipe import Recipe
 
 _CHECKPOINT = "checkpoint.safetensors"
@@ -65,6 +66,14 @@ def checkpoint_state(folder: Path, *, task: str) -> dict[str, Any]:
     return _checkpoint(folder, task=task)[1]
 
 
+def checkpoint_preprocessing(folder: Path) -> Preprocessing | None:
+    """What the checkpoint in `folder` was learnt with; None where there is none, or one of before that was kept."""
+    try:
+        return Preprocessing.from_dict(load_state(folder / _CHECKPOINT)["preprocessing"])
+    except (KeyError, ValueError):
+        return None
+
+
 def _checkpoint(folder: Path, *, task: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors, state = load_tensors(folder / _CHECKPOINT) or ({}, {})
     if state.get("task") != task or load_tensors(folder / _best(state["best"])) is None:
@@ -101,10 +110,8 @@ class Learner:
         self._trainable.train()
         wanted = torch.from_numpy(targets).to(self.device)
         logits = self._logits(inputs)
-        smoothing = self._recipe.label_smoothing
-        loss = functional.cross_entropy(logits, wanted, reduction="sum", label_smoothing=smoothing)
-        value = loss.item()
-        if not math.isfinite(value):
+        loss, plain = _losses(logits, wanted, smoothing=self._recipe.label_smoothing)
+        if not math.isfinite(loss.item()):
             raise TrainingDiverged
         self._optimiser.zero_grad(set_to_none=True)
         # Gradients are averaged over processes: scaled so that the average is that of the whole batch.
@@ -112,7 +119,7 @@ class Learner:
         nn.utils.clip_grad_norm_(self._parameters.values(), self._recipe.gradient_clip)
         self._optimiser.step()
         self._schedule.step()
-        sums.add(loss=value, correct=_correct(logits, wanted), images=len(targets))
+        sums.add(loss=plain.item(), correct=_correct(logits, wanted), images=len(targets))
 
     def judge(self, inputs: Tensor, *, targets: np.ndarray, sums: Sums) -> None:
         """Add what the network says of images that it does not learn from. Raises TrainingDiverged."""
@@ -205,6 +212,18 @@ def _schedule(optimiser: torch.optim.Optimizer, *, recipe: Recipe, steps: int) -
 def _best(epoch: object) -> str:
     """The name of the file with the weights of that epoch."""
     return f"best-{epoch}.safetensors"
+
+
+def _losses(logits: Tensor, wanted: Tensor, *, smoothing: float) -> tuple[Tensor, Tensor]:
+    """The sum of the cross-entropies with smoothed labels (Szegedy et al. 2016), to learn from, and with plain ones.
+
+    Plain ones are what validation tells; smoothed ones never fall near 0.
+    """
+    logs = functional.log_softmax(logits, dim=1)
+    plain = functional.nll_loss(logs, wanted, reduction="sum")
+    if not smoothing:
+        return plain, plain
+    return (1 - smoothing) * plain - smoothing * logs.mean(dim=1).sum(), plain
 
 
 def _correct(logits: Tensor, wanted: Tensor) -> int:

@@ -1,10 +1,12 @@
 """The training loop. It knows images, a network and a recipe; progress, cancelling and the database are functions.
 
 The same loop runs alone and under `torchrun`: where torch.distributed has been initialised, each process takes its
-share of every batch and the gradients are averaged, so that the result is that of one process with the whole batch.
+share of every batch and the gradients are averaged, so that without dropout the result is that of one process with the
+whole batch. What dropout leaves out each process draws for itself.
 """
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,8 +23,8 @@ from retrieval.network.preprocessing import Preprocessing
 from retrieval.network.vgg import VGG
 from training.learning.augmentation import make_augmentation
 from training.learning.data import NO_IMAGES, FrozenBlocks, Inputs, LabelledImages
-from training.learning.learner import Learner, Sums, checkpoint_state, processes, rank
-from training.learning.recipe import LIMITS, Recipe
+from training.learning.learner import Learner, Sums, checkpoint_preprocessing, checkpoint_state, processes, rank
+from training.learning.recipe import LIMITS, Recipe, RecipeRefused
 
 # Of the highest learning rate, in the final epochs.
 _FINAL_RATE = 1 / 3
@@ -112,9 +114,13 @@ class Task:
 
     @property
     def batches(self) -> int:
-        """In one epoch. A last batch with fewer images than there are processes is left out."""
-        whole, rest = divmod(len(self.training), self.recipe.batch_size)
-        return whole + (rest >= processes())
+        """In one epoch."""
+        return math.ceil(len(self.training) / self.recipe.batch_size) - self._leaves_out_last
+
+    @property
+    def _leaves_out_last(self) -> bool:
+        """Whether the last batch has fewer images than there are processes."""
+        return 0 < len(self.training) % self.recipe.batch_size < processes()
 
     def final(self) -> "Task | None":
         """What the final epochs learn, if there are any: from all images, gently, so that little is unlearnt."""
@@ -133,7 +139,23 @@ class Task:
         digest = hashlib.sha256(repr(sorted(chosen.items())).encode() + repr(self.preprocessing).encode())
         for images in (self.training, self.validation):
             digest.update(repr([str(path) for path in images.paths]).encode() + images.targets.tobytes())
+        # The schedule is another one then; that of one process is what it was before this was asked.
+        if self._leaves_out_last:
+            digest.update(b"without the last batch")
         return digest.hexdigest()
+
+
+def resumed_task(folder: Path, *, recipe: Recipe, training: LabelledImages, validation: LabelledImages) -> Task | None:
+    """Return the task that `train` goes on with from the checkpoint in `folder`, None where it would begin anew.
+
+    All weights come with the checkpoint, so that the network may begin with any.
+    """
+    preprocessing = checkpoint_preprocessing(folder)
+    if preprocessing is None:
+        return None
+    task = Task(recipe=recipe, preprocessing=preprocessing, training=training, validation=validation)
+    stages = [stage for stage in (task, task.final()) if stage]
+    return task if any(checkpoint_state(folder, task=stage.fingerprint()) for stage in stages) else None
 
 
 def train(
@@ -144,8 +166,14 @@ def train(
 
     `folder` keeps the checkpoint: with one of the same task in it the training goes on after its last epoch, to the
     same result as if it had never stopped; several processes must all see the same folder. Raises TrainingDiverged,
-    PreviewUnreadable, OSError for a full disk, and whatever a hook raises.
+    RecipeRefused for more processes than a batch has images, PreviewUnreadable, OSError for a full disk, and whatever a
+    hook raises.
     """
+    # One that gets no image would leave the others waiting for its gradients.
+    if min(task.recipe.batch_size, len(task.training)) < processes():
+        raise RecipeRefused(
+            f"{processes()} processes are more than a batch has images: start fewer, or choose a larger batch size."
+        )
     where = environment or Environment()
     final = task.final()
     if final is None:
@@ -181,7 +209,12 @@ def _train(
         result = _epoch(learner, task=task, inputs=supply.of_epoch(number), number=number, hooks=hooks)
         history.epochs.append(result)
         if rank() == 0:
-            state = {"task": task.fingerprint(), "before": _plain(before), "epochs": _plain(history.epochs)}
+            state = {
+                "task": task.fingerprint(),
+                "preprocessing": task.preprocessing.to_dict(),
+                "before": _plain(before),
+                "epochs": _plain(history.epochs),
+            }
             learner.save(folder, state=state, best=history.best.epoch, is_best=history.best is result)
         hooks.on_epoch(result)
     learner.finish(folder, best=history.best.epoch)

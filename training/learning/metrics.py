@@ -171,15 +171,16 @@ class UnknownClasses(NamedTuple):
 
 
 def unknown_classes(
-    *, query_labels: Sequence[str], gallery_labels: Sequence[str], neighbours: Neighbours, usual: float | None = None
+    *, query_labels: Sequence[str], gallery_labels: Sequence[str], similarity: np.ndarray, usual: float | None = None
 ) -> UnknownClasses:
     """Set the queries apart whose label the gallery does not have, and tell how well their similarity gives them away.
 
+    `similarity` (queries,) is that of the nearest image of each, which need not be one of the gallery.
     `auroc` is the probability that the nearest image of a known query is more similar than that of a query of this
     class: 1 tells them apart, 0.5 does not. None where there are no known queries. `unlike` is the share whose nearest
     image has less than the `usual` similarity, None where that is not known.
     """
-    true, similarity = _texts(query_labels), neighbours.similarities[:, 0]
+    true = _texts(query_labels)
     is_known = np.isin(true, _texts(sorted(set(gallery_labels))))
     per_class = {}
     for label in sorted(set(query_labels) - set(gallery_labels)):

@@ -14,8 +14,8 @@ class Evaluation(Job):
 
     `report` is what `manage.py evaluate` prints (interface: queries, gallery, accuracy, p_at, map_at_20, per_class,
     confusion_matrix), with `features` (p_at and map_at_20 of the network's dense features, not projected), and
-    `unknown` for classes that the gallery does not have. Two evaluations of one run, with the same `image_count`
-    and as many queries and images in the gallery, compare two versions on the same images.
+    `unknown` for classes that the gallery does not have. Two evaluations of one run, with the same `image_count`,
+    the same queries and as many images in the gallery, compare two versions.
     """
 
     task_name: ClassVar[str] = "training.tasks.evaluate_task"
@@ -34,8 +34,8 @@ class Evaluation(Job):
 
     @property
     def image_count(self) -> int:
-        """How many images its run had when it was judged. Some may be deleted, none ever come: who has the same number
-        was judged on the same images."""
+        """How many images its run had when it was judged. Some may be deleted, none ever come: with the same number it
+        had the same images."""
         return max(self._images_known, self._images_left)
 
     @property

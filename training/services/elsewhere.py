@@ -134,8 +134,9 @@ def _report(
     labels = list(gallery.values())
     asked = [question.label for question in questions]
     neighbours = _neighbours(questions, version=version, numbers=numbers)
+    similarity = np.array([_similarity(question, version=version) for question in questions], dtype=np.float32)
     unknown = unknown_classes(
-        query_labels=asked, gallery_labels=labels, neighbours=neighbours, usual=version.usual_similarity
+        query_labels=asked, gallery_labels=labels, similarity=similarity, usual=version.usual_similarity
     )
     known = np.flatnonzero(unknown.is_known)
     predicted, accuracy_by = reader.predictions(
@@ -150,6 +151,15 @@ def _report(
         predicted=[predicted[row] for row in known],
     )
     return judgement.to_dict() | {"accuracy_by": accuracy_by, "unlike": unknown.unlike, "unknown": unknown.per_class}
+
+
+def _similarity(question: _Question, *, version: ModelVersion) -> float:
+    """That of the nearest image of all: one without a label is shown to a searcher too, and tells what is like it."""
+    nearest = Embedding.objects.of(version).nearest(question.vector)
+    distance = nearest.values_list("distance", flat=True).first()  # type: ignore[misc]
+    if distance is None:
+        raise jobs.JobFailed(NOTHING_INDEXED.format(number=version.number))
+    return 1 - distance
 
 
 def _neighbours(questions: list[_Question], *, version: ModelVersion, numbers: dict[int, int]) -> Neighbours:

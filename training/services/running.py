@@ -35,8 +35,8 @@ from training.services.watching import Watch
 if TYPE_CHECKING:
     from retrieval.network.preprocessing import Preprocessing
     from retrieval.network.vgg import VGG
-    from retrieval.network.weights import LoadReport
-    from training.learning.loop import EpochResult, Hooks
+    from training.learning.data import LabelledImages
+    from training.learning.loop import EpochResult, Hooks, Task
     from training.learning.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -95,32 +95,39 @@ def _finish(run: TrainingRun, *, report: dict[str, Any]) -> None:
 
 
 def _train(run: TrainingRun, *, parts: Parts, watch: Watch) -> None:
-    import numpy as np
+    from training.learning.loop import Environment, train
 
-    from training.learning.data import LabelledImages
-    from training.learning.loop import Environment, Task, train
+    network, task = _begun(run, parts=parts)
+    jobs.beat(run, parameters=sum(each.numel() for each in network.parameters()))
+    environment = Environment(cache_bytes=settings.TRAINING_CACHE_BYTES, workers=_workers())
+    train(network, task=task, folder=run_folder(run), hooks=_hooks(run, watch=watch), environment=environment)
+    _store(run, network=network, preprocessing=task.preprocessing, parts=parts, watch=watch)
+
+
+def _begun(run: TrainingRun, *, parts: Parts) -> tuple[VGG, Task]:
+    """The network, and what it is to learn. A checkpoint brings all weights with it: those that the run began with are
+    not read again, and may be gone.
+    """
+    from retrieval.network.vgg import build_network
+    from training.learning.loop import Task, resumed_task
     from training.learning.recipe import Recipe
 
     recipe = Recipe.from_dict(run.recipe)
-    network, preprocessing, report = _network(run, recipe=recipe, training=parts[Part.TRAINING])
-    parameters = sum(each.numel() for each in network.parameters())
-    jobs.beat(run, parameters=parameters)
+    training, validation = (_labelled(parts[part], classes=run.classes) for part in (Part.TRAINING, Part.VALIDATION))
+    task = resumed_task(run_folder(run), recipe=recipe, training=training, validation=validation)
+    if task:
+        return build_network(recipe.architecture, classes=len(run.classes), seed=recipe.seed), task
+    network, preprocessing = _network(run, recipe=recipe, training=parts[Part.TRAINING])
+    return network, Task(recipe=recipe, preprocessing=preprocessing, training=training, validation=validation)
 
-    def labelled(part: str) -> LabelledImages:
-        images = parts[part]
-        targets = np.array([run.classes.index(image.label) for image in images], dtype=np.int64)
-        return LabelledImages(paths=[image.path for image in images], targets=targets)
 
-    task = Task(
-        recipe=recipe,
-        preprocessing=preprocessing,
-        training=labelled(Part.TRAINING),
-        validation=labelled(Part.VALIDATION),
-    )
-    environment = Environment(cache_bytes=settings.TRAINING_CACHE_BYTES, workers=_workers())
-    hooks = _hooks(run, watch=watch, loaded=report.summary())
-    train(network, task=task, folder=run_folder(run), hooks=hooks, environment=environment)
-    _store(run, network=network, preprocessing=preprocessing, parts=parts, watch=watch)
+def _labelled(images: list[RunImage], *, classes: list[str]) -> LabelledImages:
+    import numpy as np
+
+    from training.learning.data import LabelledImages
+
+    targets = np.array([classes.index(image.label) for image in images], dtype=np.int64)
+    return LabelledImages(paths=[image.path for image in images], targets=targets)
 
 
 def _workers() -> int:
@@ -128,13 +135,10 @@ def _workers() -> int:
     return max(1, min(4, (os.cpu_count() or 1) // 2))
 
 
-def _hooks(run: TrainingRun, *, watch: Watch, loaded: str) -> Hooks:
+def _hooks(run: TrainingRun, *, watch: Watch) -> Hooks:
     from training.learning.loop import Hooks
 
     def on_resume(results: list[EpochResult]) -> None:
-        if not results:
-            # What a checkpoint holds began with the weights of an earlier attempt, whatever their file has by now.
-            jobs.beat(run, weights_report=loaded)
         # What the last attempt could not tell any more, and nothing that it told of a checkpoint that is gone.
         run.epochs.filter(epoch__gt=len(results)).delete()
         for result in results:
@@ -156,10 +160,10 @@ def _hooks(run: TrainingRun, *, watch: Watch, loaded: str) -> Hooks:
     )
 
 
-def _network(run: TrainingRun, *, recipe: Recipe, training: list[RunImage]) -> tuple[VGG, Preprocessing, LoadReport]:
+def _network(run: TrainingRun, *, recipe: Recipe, training: list[RunImage]) -> tuple[VGG, Preprocessing]:
     """The network with the weights that the run begins with, its head fresh. Raises NetworkError, JobFailed."""
     from retrieval.network.preprocessing import CAFFE, TORCHVISION, preprocessing_for
-    from retrieval.network.vgg import build_network
+    from retrieval.network.vgg import build_network, weighted_layers
     from retrieval.network.weights import initial_weights
 
     try:
@@ -171,11 +175,13 @@ def _network(run: TrainingRun, *, recipe: Recipe, training: list[RunImage]) -> t
     report = initial_weights(network, source=source)  # type: ignore[arg-type]
     # What the outputs of other weights mean is not known, even where there are as many of them.
     network.classifier[-1] = head
+    *_, last = weighted_layers(network)
+    report = report.with_fresh(last)
     preprocessing = preprocessing_for(source, otherwise=CAFFE if run.caffe_preprocessing else TORCHVISION)
-    fresh = report.fresh_layers()
-    _check_frozen(network, blocks=recipe.frozen_blocks, fresh=fresh)
+    _check_frozen(network, blocks=recipe.frozen_blocks, fresh=report.fresh_layers())
     _scale(network, preprocessing=preprocessing, images=sample(training, most=_SAMPLE))
-    return network, preprocessing, report
+    jobs.beat(run, weights_report=report.summary())
+    return network, preprocessing
 
 
 def _check_frozen(network: VGG, *, blocks: int, fresh: set[str]) -> None:

@@ -13,6 +13,7 @@ from retrieval.services.importing import import_dataset
 
 CANCELLED = "The import was cancelled. What was imported so far is kept: start the import again to go on."
 STOPPED = "Stopped. What was imported so far is kept: start the import again to go on."
+TAKEN_OVER = "Stopped. The import goes on: a worker has taken it over, since this command was paused for too long."
 
 
 class Command(ReportingCommand):
@@ -32,8 +33,10 @@ class Command(ReportingCommand):
         started = time.perf_counter()
         dataset, is_new = Dataset.objects.get_or_create(name=name)
         job = ImportJob.objects.create(dataset=dataset, source_path=str(options["path"].resolve()))
-        self._run(job)
-        job.refresh_from_db()
+        try:
+            self._run(job)
+        except (KeyboardInterrupt, jobs.ClaimLost) as stop:
+            raise jobs.JobFailed(TAKEN_OVER) from stop
         if job.status != JobStatus.DONE:
             # A typing error in the path must not leave an empty dataset; images that were imported stay.
             if is_new and not dataset.images.exists():
@@ -52,14 +55,26 @@ class Command(ReportingCommand):
         }
 
     def _run(self, job: ImportJob) -> None:
-        claimed = jobs.claim(ImportJob, job.pk)
-        if claimed:
-            with progress_bar("files") as progress, jobs.working_on(claimed):
-                try:
-                    import_dataset(claimed, index_afterwards=False, progress=progress)
-                except KeyboardInterrupt as stop:
-                    # Otherwise a worker would take it for interrupted, and go on with it.
-                    raise jobs.JobFailed(STOPPED) from stop
+        """Until it has ended: a process that is paused for longer than a lease loses it to a worker, and waits."""
+        with progress_bar("files") as progress:
+            while not job.is_finished:
+                claimed = jobs.claim(ImportJob, job.pk)
+                if claimed:
+                    self._work_on(claimed, progress=progress)
+                else:
+                    jobs.sweep()
+                    time.sleep(0.5)
+                job.refresh_from_db()
+                progress(job.done, job.total)
+
+    def _work_on(self, claimed: ImportJob, *, progress: jobs.Progress) -> None:
+        """Raises ClaimLost where it was to be stopped, and is not ours any more."""
+        try:
+            with jobs.working_on(claimed):
+                import_dataset(claimed, index_afterwards=False, progress=progress)
+        except KeyboardInterrupt:
+            # Otherwise a worker would take it for interrupted, and go on with it.
+            jobs.fail(claimed, STOPPED)
 
     def describe(self, report: dict[str, Any]) -> None:
         self.stdout.write(

@@ -21,6 +21,7 @@ from retrieval.services.searching import (
 from retrieval.services.versions import active_version
 
 K_MAX = 1000
+FILTERS = ("dataset", "modality", "label")
 
 
 class Command(ReportingCommand):
@@ -30,7 +31,7 @@ class Command(ReportingCommand):
         super().add_arguments(parser)
         parser.add_argument("file", type=Path, help="the image to search with: PNG, JPEG, TIFF or DICOM")
         parser.add_argument("--k", type=int, default=TOP_K, help=f"how many images (1 to {K_MAX}); default {TOP_K}")
-        for name in ("dataset", "modality", "label"):
+        for name in FILTERS:
             parser.add_argument(f"--{name}", default="", help=f"only images of this {name}")
 
     def work(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +80,9 @@ class Command(ReportingCommand):
 
 def _narrowed(options: dict[str, Any]) -> SearchFilter:
     """Refuse names that the archive does not have: an empty answer would look like "nothing similar"."""
+    # To find the names reads the whole archive.
+    if not any(options[name] for name in FILTERS):
+        return SearchFilter()
     choices = MedicalImage.objects.filter_choices()
     return SearchFilter(
         dataset=_chosen(options["dataset"], among=choices["datasets"], what="dataset"),

@@ -44,6 +44,7 @@ def test_a_source_that_cannot_be_read_ends_the_job(import_folder: ImportFolder, 
     assert job.reason.endswith(".")
 
 
+@one_file_at_a_time
 def test_a_source_that_goes_away_ends_the_job_and_keeps_what_was_imported(
     import_folder: ImportFolder, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_disk_without_room_to_spare_ends_the_job(
     assert (job.status, job.reason) == (JobStatus.FAILED, importing.LOW_DISK)
 
 
+@one_file_at_a_time
 def test_a_disk_that_fills_up_ends_the_job_and_no_half_file_stays(
     small_disk: Path, import_folder: ImportFolder, tmp_path: Path
 ) -> None:
@@ -252,6 +254,7 @@ def test_what_a_cancelled_import_stored_is_embedded(
     assert _queued_for_indexing() == [3]
 
 
+@one_file_at_a_time
 def test_what_a_failed_import_stored_is_embedded(
     active_version: ModelVersion, picture_folder: Path, broker: Redis
 ) -> None:

@@ -30,7 +30,9 @@ def test_a_search_goes_with_its_answer_and_its_picture(
     kept, query = (answered(ask(client)) for _ in range(2))
     address = f"{query.get_absolute_url()}delete/"
     assert f'href="{address}"' in client.get(query.get_absolute_url()).content.decode()
-    assert "Delete this search?" in client.get(address).content.decode()
+    page = client.get(address).content.decode()
+    assert "Delete this search?" in page
+    assert [line.count(">History<") for line in page.splitlines() if 'aria-current="page"' in line] == [1]
     assert Query.objects.count() == 2
     page = client.post(address, follow=True).content.decode()
     assert "The search was deleted." in page

@@ -45,12 +45,14 @@ class _Watch:
     """Called once a file is settled: none may take long or much memory, whatever is wrong with it."""
 
     def __init__(self) -> None:
-        self.last = self.looked = 0.0
+        self.last: float | None = None
+        self.looked = 0.0
         self.peak = 0
 
     def __call__(self, done: int, total: int | None) -> None:
         now = time.monotonic()
-        assert done == 1 or now - self.last < SECONDS, f"file {done} of {total}"
+        # Files that are settled together are reported at once, so that the first report may be of several.
+        assert self.last is None or now - self.last < SECONDS, f"file {done} of {total}"
         # A look at all processes costs more than most files.
         if now - self.looked > LOOK_SECONDS:
             self.peak = max(self.peak, *map(peak_of_process, decoders_of_this_process()), 0)
